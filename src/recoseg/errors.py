@@ -1,0 +1,50 @@
+"""Every error a user can cause: one sentence with the cause, one with the remedy."""
+
+from __future__ import annotations
+
+
+class RecosegError(Exception):
+    """Base of all errors raised on purpose; the command line prints it without a traceback."""
+
+
+class InputError(RecosegError, ValueError):
+    """An argument has a wrong type, shape or range."""
+
+
+class RecipeError(InputError):
+    """A recipe's field is out of range or unknown."""
+
+
+class ImageError(RecosegError):
+    """A file or object cannot be read as an image."""
+
+
+class ArchiveError(RecosegError):
+    """An archive of images is missing, empty or unreadable."""
+
+
+class IndexMismatch(RecosegError):
+    """An index was built by another model, preprocessing or format version."""
+
+
+class IndexBusy(RecosegError):
+    """Another process is writing the same index."""
+
+
+class BankError(RecosegError):
+    """A concept bank is damaged, of another version, or does not fit the models in use."""
+
+
+class UnknownConcept(RecosegError, KeyError):
+    """A concept's name is not in the bank."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownModel(RecosegError):
+    """A model id cannot be resolved."""
+
+
+class MissingWeights(RecosegError):
+    """A model's weights are not present, or their checksum is wrong."""

@@ -1,0 +1,1 @@
+"""Model backends: language-image models and visual encoders behind two protocols."""

@@ -1,0 +1,157 @@
+"""The settings of the method as one frozen, validated value, with the presets as data."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from recoseg.errors import RecipeError
+
+CONTEXTS = ("tree", "sky", "building", "road", "person")
+
+
+@dataclass(frozen=True)
+class CRF:
+    """Fully connected CRF (paper section 4, implementation details; Kraehenbuehl & Koltun 2011).
+
+    Attributes:
+        iterations: mean-field iterations.
+        gaussian_xy: standard deviation of the smoothness kernel, pixels.
+        gaussian_weight: its Potts weight.
+        bilateral_xy: spatial standard deviation of the appearance kernel, pixels.
+        bilateral_rgb: its colour standard deviation, grey levels of 0..255.
+        bilateral_weight: its Potts weight.
+        temperature: scores are divided by it before the softmax that gives the unary; smaller
+            trusts the scores more.
+    """
+
+    iterations: int = 10
+    gaussian_xy: float = 1.0
+    gaussian_weight: float = 3.0
+    bilateral_xy: float = 67.0
+    bilateral_rgb: float = 3.0
+    bilateral_weight: float = 4.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        _whole("iterations", self.iterations, 0, 1000)
+        for name in ("gaussian_xy", "bilateral_xy", "bilateral_rgb", "temperature"):
+            _positive(name, getattr(self, name))
+        for name in ("gaussian_weight", "bilateral_weight"):
+            if not getattr(self, name) >= 0:
+                raise RecipeError(f"{name} must not be negative, not {getattr(self, name)!r}.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a bank holds and how an image is segmented.
+
+    Attributes:
+        name: what to call it.
+        retrieval: id of the language-image model that embeds the archive and the names.
+        dense: id of the language-image model whose dense map gives saliency (DenseCLIP).
+        encoder: id of the visual encoder whose pixels are co-segmented.
+        templates: name of the prompt ensemble (``recoseg.models.prompts``).
+        k: images retrieved per concept.
+        archive_size: side of the square that an archive image is cropped to, pixels.
+        image_size: short side of an image to be segmented, pixels.
+        contexts: concepts eliminated from every other, in the order they are built.
+        lgc: guide co-segmentation by language (the saliency of step 5 of the method).
+        ce: eliminate common context (step 6).
+        denseclip: multiply by the language saliency at inference (step 9).
+        gain: slope of the language saliency, sigmoid(gain * cosine).
+        crf: the refinement's settings.
+    """
+
+    name: str
+    retrieval: str
+    dense: str
+    encoder: str
+    templates: str = "paper"
+    k: int = 50
+    archive_size: int = 224
+    image_size: int = 320
+    contexts: tuple[str, ...] = CONTEXTS
+    lgc: bool = True
+    ce: bool = True
+    denseclip: bool = True
+    gain: float = 10.0
+    crf: CRF = field(default_factory=CRF)
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        _whole("k", self.k, 1, 10_000)
+        _whole("archive_size", self.archive_size, 32, 4096)
+        _whole("image_size", self.image_size, 32, 8192)
+        _positive("gain", self.gain)
+        object.__setattr__(self, "contexts", tuple(self.contexts))
+        if len(set(self.contexts)) != len(self.contexts):
+            raise RecipeError(f"contexts repeat a name: {', '.join(self.contexts)}; name each once.")
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with some fields changed; an unknown field is a RecipeError."""
+        unknown = set(changes) - {f.name for f in dataclasses.fields(self)}
+        if unknown:
+            raise RecipeError(f"a recipe has no field {sorted(unknown)[0]!r}; see Recipe's fields.")
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**dataclasses.asdict(self), "contexts": list(self.contexts)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """The inverse of ``to_dict``; refuses unknown fields."""
+        try:
+            return cls(**{**data, "crf": CRF(**data.get("crf", {}))})
+        except TypeError as error:
+            raise RecipeError(f"this is not a recipe of this version ({error}).") from error
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hex digits of everything but the name."""
+        data = {key: value for key, value in self.to_dict().items() if key != "name"}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+PAPER = Recipe(
+    name="paper",
+    retrieval="clip:ViT-L-14-336/openai",
+    dense="clip:RN50x16/openai",
+    encoder="timm:deit_small_distilled_patch16_224",
+)
+
+LITE = Recipe(
+    name="lite",
+    retrieval="lite",
+    dense="lite",
+    encoder="lite",
+    templates="lite",
+    k=30,
+    archive_size=320,
+    crf=CRF(temperature=0.1),
+)
+
+PRESETS = {recipe.name: recipe for recipe in (PAPER, LITE)}
+
+
+def preset(name: str) -> Recipe:
+    """The preset called ``name``; an unknown name is a RecipeError that lists them."""
+    if name not in PRESETS:
+        raise RecipeError(f"no preset {name!r}; choose one of {', '.join(sorted(PRESETS))}.")
+    return PRESETS[name]
+
+
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise RecipeError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+
+
+def _positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise RecipeError(f"{name} must be a positive number, not {value!r}.")

@@ -91,7 +91,9 @@ class Recipe:
         _positive("gain", self.gain)
         object.__setattr__(self, "contexts", tuple(self.contexts))
         if len(set(self.contexts)) != len(self.contexts):
-            raise RecipeError(f"contexts repeat a name: {', '.join(self.contexts)}; name each once.")
+            raise RecipeError(
+                f"contexts repeat a name: {', '.join(self.contexts)}; name each once."
+            )
 
     def replace(self, **changes: Any) -> Recipe:
         """A copy with some fields changed; an unknown field is a RecipeError."""
@@ -119,6 +121,23 @@ class Recipe:
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def preset(name: str) -> Recipe:
+    """The preset called ``name``; an unknown name is a RecipeError that lists them."""
+    if name not in PRESETS:
+        raise RecipeError(f"no preset {name!r}; choose one of {', '.join(sorted(PRESETS))}.")
+    return PRESETS[name]
+
+
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise RecipeError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+
+
+def _positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise RecipeError(f"{name} must be a positive number, not {value!r}.")
+
+
 PAPER = Recipe(
     name="paper",
     retrieval="clip:ViT-L-14-336/openai",
@@ -138,20 +157,3 @@ LITE = Recipe(
 )
 
 PRESETS = {recipe.name: recipe for recipe in (PAPER, LITE)}
-
-
-def preset(name: str) -> Recipe:
-    """The preset called ``name``; an unknown name is a RecipeError that lists them."""
-    if name not in PRESETS:
-        raise RecipeError(f"no preset {name!r}; choose one of {', '.join(sorted(PRESETS))}.")
-    return PRESETS[name]
-
-
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise RecipeError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
-
-
-def _positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-        raise RecipeError(f"{name} must be a positive number, not {value!r}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 EPS = 1e-8
@@ -11,7 +11,8 @@ EPS = 1e-8
 
 def unit(x: Tensor, dim: int = -1) -> Tensor:
     """``x`` divided by its Euclidean norm along ``dim``; an all-zero vector stays zero."""
-    return x / x.norm(dim=dim, keepdim=True).clamp_min(EPS)
+    norm: Tensor = x.norm(dim=dim, keepdim=True)
+    return x / norm.clamp_min(EPS)
 
 
 def cosine_map(features: Tensor, vectors: Tensor) -> Tensor:

@@ -76,8 +76,9 @@ def encode_twice(joint: JointModel, encoder: PatchEncoder, images: Tensor) -> tu
     Returns:
         (B, d1, h1, w1) from ``joint.dense`` and (B, d2, h2, w2) from ``encoder.features``.
     """
+    shared: object = encoder
     both = getattr(joint, "dense_and_features", None)
-    if joint is encoder and both is not None:
+    if both is not None and joint is shared:
         dense, features = both(images)
         return dense, features
     return joint.dense(images), encoder.features(images)

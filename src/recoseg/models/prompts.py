@@ -1,0 +1,78 @@
+"""Names to text vectors: prompt templates as data, the ensemble as one function (paper sec. 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from recoseg.errors import InputError, UnknownModel
+from recoseg.models.base import JointModel
+from recoseg.similarity import unit
+
+LITE = ("{}", "a photo of {}", "a photo of a {}", "there is a {} in the scene")
+SCENE = (
+    "there is {article} {} in the scene",
+    "there is the {} in the scene",
+    "this is {article} {} in the scene",
+    "this is the {} in the scene",
+    "this is one {} in the scene",
+)
+
+
+def templates(name: str) -> tuple[str, ...]:
+    """Prompt forms with one ``{}`` each: ``"lite"``, ``"plain"`` (the bare name) or ``"paper"``.
+
+    ``"paper"`` is the 80 ImageNet templates of open_clip plus five scene forms.
+    """
+    if name == "lite":
+        return LITE
+    if name == "plain":
+        return ("{}",)
+    if name == "paper":
+        return _paper()
+    raise InputError(f"no prompt templates {name!r}; choose lite, plain or paper.")
+
+
+def embed_concepts(
+    joint: JointModel, concepts: Mapping[str, Sequence[str]], ensemble: str = "paper"
+) -> Tensor:
+    """One unit vector per concept.
+
+    Each prompt's embedding is a unit vector; they are averaged over templates and aliases and
+    normalised again.
+
+    Args:
+        joint: the model whose text space to use.
+        concepts: name to the words that describe it, one or more (aliases).
+        ensemble: what ``templates`` takes.
+
+    Returns:
+        (C, d) in the order of ``concepts``.
+    """
+    forms = templates(ensemble)
+    rows = []
+    for name, words in concepts.items():
+        if isinstance(words, str) or not words or not all(word.strip() for word in words):
+            raise InputError(f"concept {name!r} needs a list of words that describe it.")
+        prompts = [_fill(form, word.strip()) for word in words for form in forms]
+        rows.append(unit(joint.embed_texts(prompts).mean(dim=0)))
+    if not rows:
+        raise InputError("no concept was named; give at least one.")
+    return torch.stack(rows)
+
+
+def _fill(form: str, word: str) -> str:
+    article = "an" if word[:1].lower() in "aeiou" else "a"
+    return form.replace("{article}", article).replace("{}", word)
+
+
+def _paper() -> tuple[str, ...]:
+    try:
+        from open_clip import OPENAI_IMAGENET_TEMPLATES
+    except ImportError as error:
+        raise UnknownModel(
+            "the paper's prompt ensemble needs open_clip_torch; install it or use templates='lite'."
+        ) from error
+    return (*(form("{}") for form in OPENAI_IMAGENET_TEMPLATES), *SCENE)

@@ -1,0 +1,49 @@
+# A bare machine needs python 3.11 or newer, pip, make and (for `make test` alone) a C++ compiler.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -c requirements/ci.txt
+PINS := pyproject.toml requirements/ci.txt
+PHOTOS ?=
+CONCEPTS ?=
+DATA ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##/make \1 -/p' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.demo  ## segment real photos; PHOTOS=folder CONCEPTS="a,b,c" uses yours
+	$(BIN)/python examples/demo.py --out demo --photos "$(PHOTOS)" --concepts "$(CONCEPTS)"
+
+test: $(VENV)/.dev  ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## lint, format, types and floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_floors.py
+
+bench: $(VENV)/.dev  ## speed of the CRF and co-segmentation; DATA=folder adds quality
+	$(BIN)/python -m benchmarks --data "$(DATA)"
+
+clean:  ## remove the environment and what tools left behind
+	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.runtime: $(PINS)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; set PYTHON=..." >&2; exit 1; }
+	@echo "Installing into $(VENV); the first time this takes about two minutes and 6 GB."
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.runtime
+	$(PIP) -e ".[demo]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) -e ".[dev]"
+	@touch $@

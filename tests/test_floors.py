@@ -20,11 +20,16 @@ MAX_FUNCTION_LINES = 50
 BANNED_NAMES = {"utils", "util", "core", "helpers", "common", "misc"}
 
 FLOORS: tuple[tuple[str, frozenset[str]], ...] = (
-    ("0 vocabulary", frozenset({"errors", "images", "similarity", "palette", "recipe", "atomic"})),
+    (
+        "0 vocabulary",
+        frozenset(
+            {"errors", "images", "similarity", "palette", "recipe", "durable", "progress", "quiet"}
+        ),
+    ),
     ("1 models", frozenset({"models"})),
-    ("2 memory", frozenset({"archive", "index", "retrieve"})),
-    ("3 the method", frozenset({"cosegment", "concepts", "segment", "refine"})),
-    ("4 measure, learn, hand over", frozenset({"batch", "doctor"})),
+    ("2 memory", frozenset({"archive", "sources", "tars", "index", "ledger", "retrieve"})),
+    ("3 the method", frozenset({"cosegment", "concepts", "segment", "refine", "lattice"})),
+    ("4 measure, learn, hand over", frozenset({"jobs", "batch", "doctor"})),
     ("5 doors", frozenset({"cli", "__init__", "__main__"})),
 )
 

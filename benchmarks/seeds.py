@@ -1,0 +1,137 @@
+"""Seeds of one concept: blocks against the literal transcription, same tensors, one process.
+
+    python benchmarks/seeds.py [--images 50] [--threads N] [--out benchmarks/results/seeds.json]
+
+Time is the better of ``--repeats`` runs; memory is the rise of the process's peak while it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.oracles import cosegment as literal  # noqa: E402
+
+from recoseg.cosegment import cosegment  # noqa: E402
+
+CHANNELS = 384
+SIDES = {224: 14, 448: 28}
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def main() -> None:
+    options = arguments()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    rows = []
+    for pixels, side in SIDES.items():
+        features, weights = problem(options.images, side)
+        truth = run(lambda f=features, w=weights: literal.scores(f, w), options.repeats)
+        rows.append(row(pixels, "literal fp32", truth, truth, features))
+        for name, dtype in TYPES.items():
+            ours = run(
+                lambda f=features, w=weights, t=dtype: cosegment(f, w, dtype=t).scores,
+                options.repeats,
+            )
+            rows.append(row(pixels, f"blocks {name}", ours, truth, features))
+        released = run(lambda f=features, w=weights: literal.released_scores(f, w), 1)
+        rows.append(row(pixels, "released slice", released, truth, features))
+        del truth, released
+    if options.out:
+        text = json.dumps({**machine(options), "rows": rows}, indent=1)
+        options.out.write_text(text + "\n", encoding="utf-8")
+
+
+def problem(images: int, side: int) -> tuple[Tensor, Tensor]:
+    """Smooth random maps around a common direction: (n, d, h, w) features and (n, h, w) weights."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(images, CHANNELS, side, side, generator=generator)
+    smooth = torch.nn.functional.avg_pool2d(noise, 3, 1, 1)
+    common = torch.randn(1, CHANNELS, 1, 1, generator=generator)
+    return smooth + 0.2 * common, torch.rand(images, side, side, generator=generator)
+
+
+def run(function: Callable[[], Tensor], repeats: int) -> tuple[float, float, Tensor]:
+    """Seconds, MiB of memory at the peak above the start, and the scores."""
+    best, peak = float("inf"), 0.0
+    for _ in range(repeats):
+        before = reset_peak()
+        start = time.perf_counter()
+        scores = function()
+        best = min(best, time.perf_counter() - start)
+        peak = max(peak, status("VmHWM") - before)
+    return best, peak, scores
+
+
+def row(
+    pixels: int,
+    name: str,
+    got: tuple[float, float, Tensor],
+    truth: tuple[float, float, Tensor],
+    features: Tensor,
+) -> dict[str, object]:
+    seeds, right = literal.seeds(got[2].float()), literal.seeds(truth[2])
+    cosine = literal.reference(features, seeds) @ literal.reference(features, right)
+    result = {
+        "pixels": pixels,
+        "method": name,
+        "seconds": round(got[0], 3),
+        "MiB": round(got[1], 1),
+        "times faster": round(truth[0] / got[0], 2),
+        "times less memory": round(truth[1] / max(got[1], 0.1), 1),
+        "same seeds": int((seeds == right).all(1).sum()),
+        "cosine of references": round(float(cosine), 5),
+    }
+    print("  ".join(f"{key} {value}" for key, value in result.items()), flush=True)
+    return result
+
+
+def status(field: str) -> float:
+    """A memory field of this process in MiB (Linux)."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def reset_peak() -> float:
+    """Forget the peak and give the memory now in use, MiB."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return status("VmRSS")
+
+
+def machine(options: argparse.Namespace) -> dict[str, object]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
+    ).stdout.strip()
+    return {
+        "commit": commit,
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "images": options.images,
+        "channels": CHANNELS,
+    }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -23,7 +23,17 @@ FLOORS: tuple[tuple[str, frozenset[str]], ...] = (
     (
         "0 vocabulary",
         frozenset(
-            {"errors", "images", "similarity", "palette", "recipe", "durable", "progress", "quiet"}
+            {
+                "errors",
+                "images",
+                "similarity",
+                "palette",
+                "distinct",
+                "recipe",
+                "durable",
+                "progress",
+                "quiet",
+            }
         ),
     ),
     ("1 models", frozenset({"models"})),

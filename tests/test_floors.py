@@ -37,7 +37,24 @@ FLOORS: tuple[tuple[str, frozenset[str]], ...] = (
         ),
     ),
     ("1 models", frozenset({"models"})),
-    ("2 memory", frozenset({"archive", "sources", "tars", "index", "ledger", "retrieve"})),
+    (
+        "2 memory",
+        frozenset(
+            {
+                "archive",
+                "sources",
+                "tars",
+                "index",
+                "update",
+                "ingest",
+                "ledger",
+                "manifest",
+                "shards",
+                "neighbours",
+                "retrieve",
+            }
+        ),
+    ),
     ("3 the method", frozenset({"cosegment", "concepts", "segment", "refine", "lattice"})),
     ("4 measure, learn, hand over", frozenset({"jobs", "batch", "doctor"})),
     ("5 doors", frozenset({"cli", "__init__", "__main__"})),

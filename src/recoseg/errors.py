@@ -27,6 +27,10 @@ class IndexMismatch(RecosegError):
     """An index was built by another model, preprocessing or format version."""
 
 
+class IndexDamaged(RecosegError):
+    """A folder is not an index, or a part of it is missing or broken."""
+
+
 class IndexBusy(RecosegError):
     """Another process is writing the same index."""
 

@@ -1,0 +1,166 @@
+"""Progress of long work on stderr: a bar in a terminal, a sparse line elsewhere, or a callback."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Task
+    from rich.text import Text
+
+T = TypeVar("T")
+Progress = bool | Callable[[int, int], None]
+EVERY = 10.0
+
+
+class _Reporter(Protocol):
+    def show(self, done: int, total: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def track(
+    items: Iterable[T],
+    total: int | None = None,
+    label: str = "working",
+    progress: Progress = True,
+) -> Iterator[T]:
+    """Yield ``items`` and report after each one that was worked off.
+
+    Args:
+        items: what to go through.
+        total: how many there are; by default their length.
+        label: what is being done, for example ``"indexing"``.
+        progress: False for silence, True for stderr, or a function of (done, total).
+    """
+    if total is None:
+        total = len(items) if isinstance(items, Collection) else 0
+    with reporting(label, total, progress) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+@contextlib.contextmanager
+def reporting(label: str, total: int, progress: Progress = True) -> Iterator[Callable[[int], None]]:
+    """A function ``advance(n)`` that reports n more done; it is for one thread.
+
+    A callback is first called with (0, total); what it raises ends the work.
+    """
+    reporter = _reporter(label, total, progress)
+    done = 0
+
+    def advance(count: int = 1) -> None:
+        nonlocal done
+        done += count
+        reporter.show(done, total)
+
+    try:
+        reporter.show(0, total)
+        yield advance
+    finally:
+        reporter.close()
+
+
+def summary(done: int, total: int, seconds: float) -> str:
+    """For example ``"1,200 of 12,700 (9 %), 41/s, 4 min 41 s left"``."""
+    text = f"{done:,} of {total:,} ({100 * done // total} %)" if total else f"{done:,}"
+    rate = done / seconds if seconds > 0 else 0.0
+    if rate == 0:
+        return text
+    text += f", {rate:,.0f}/s" if rate >= 10 else f", {rate:.2g}/s"
+    left = max(0, total - done) / rate
+    return f"{text}, {_duration(left)} left" if left else f"{text}, took {_duration(seconds)}"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def _reporter(label: str, total: int, progress: Progress) -> _Reporter:
+    if callable(progress):
+        return _Callback(progress)
+    if not progress:
+        return _Callback(lambda _done, _total: None)
+    if sys.stderr.isatty():
+        with contextlib.suppress(ImportError):
+            return _Bar(label, total)
+    return _Lines(label, sys.stderr)
+
+
+class _Callback:
+    def __init__(self, function: Callable[[int, int], None]) -> None:
+        self.show = function
+
+    def close(self) -> None:
+        pass
+
+
+class _Lines:
+    """A line every ``EVERY`` seconds, and one at the end of work that took at least that long."""
+
+    def __init__(
+        self, label: str, stream: TextIO, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.label, self.stream, self.clock = label, stream, clock
+        self.start = self.last = clock()
+        self.unwritten = ""
+
+    def show(self, done: int, total: int) -> None:
+        now = self.clock()
+        self.unwritten = f"{self.label}: {summary(done, total, now - self.start)}\n"
+        if now - self.last >= EVERY:
+            self.last = now
+            self._write()
+
+    def close(self) -> None:
+        if self.unwritten and self.clock() - self.start >= EVERY:
+            self._write()
+
+    def _write(self) -> None:
+        self.stream.write(self.unwritten)
+        self.stream.flush()
+        self.unwritten = ""
+
+
+class _Bar:
+    """A live bar with count, rate and time left; silent inside another live display."""
+
+    def __init__(self, label: str, total: int) -> None:
+        from rich.console import Console
+        from rich.errors import LiveError
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.text import Text
+
+        class Rate(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(
+                    f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed"
+                )
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self.bar = Progress(*columns, Rate(), TimeRemainingColumn(), console=Console(stderr=True))
+        self.task = self.bar.add_task(label, total=total or None)
+        with contextlib.suppress(LiveError):
+            self.bar.start()
+
+    def show(self, done: int, total: int) -> None:
+        self.bar.update(self.task, completed=done)
+
+    def close(self) -> None:
+        self.bar.stop()

@@ -152,7 +152,7 @@ class Folder:
             try:
                 for entry in self._entries(inside, seen):
                     name = f"{inside}{entry.name}"
-                    if entry.is_dir():
+                    if _is_folder(entry):
                         (linked if entry.is_symlink() else real).append(f"{name}/")
                     elif Path(entry.name).suffix.lower() in SUFFIXES:
                         _file(f"{self.root}/{name}", name, items, problems)
@@ -169,6 +169,13 @@ class Folder:
             with os.scandir(path) as entries:
                 found = [entry for entry in entries if not entry.name.startswith(".")]
             yield from sorted(found, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 class Files:

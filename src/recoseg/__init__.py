@@ -6,10 +6,24 @@ Public names are imported on first use (PEP 562), so ``import recoseg`` is fast 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recoseg.archive import Archive as Archive
+    from recoseg.concepts import Concept as Concept
+    from recoseg.concepts import ConceptBank as ConceptBank
+    from recoseg.errors import RecosegError as RecosegError
+    from recoseg.index import Index as Index
+    from recoseg.recipe import CRF as CRF
+    from recoseg.recipe import LITE as LITE
+    from recoseg.recipe import PAPER as PAPER
+    from recoseg.recipe import Recipe as Recipe
+    from recoseg.segment import Segmentation as Segmentation
+    from recoseg.segment import Segmenter as Segmenter
 
 __version__ = "0.1.0"
 
+# A name here must not be a module's too: importing that module would put it in the name's place.
 _HOMES = {
     "Archive": "archive",
     "Index": "index",
@@ -21,19 +35,22 @@ _HOMES = {
     "CRF": "recipe",
     "PAPER": "recipe",
     "LITE": "recipe",
-    "refine": "refine",
-    "cosegment": "cosegment",
     "RecosegError": "errors",
 }
+_MODULES = ("cosegment", "errors", "images", "models", "palette", "recipe", "refine")
 
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"recoseg.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'recoseg' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"recoseg.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"recoseg.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_MODULES})

@@ -1,0 +1,127 @@
+"""The application: its guide (``recoseg --help``), its exit codes, its verbs."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from recoseg import __version__
+from recoseg.cli import archive_verbs, concept_verbs, machine_verbs, segment_verbs
+from recoseg.cli.output import say
+from recoseg.errors import RecosegError
+
+BAD_INPUT = 3
+UNEXPECTED = 1
+INTERRUPTED = 130
+
+VERBS = ("index", "search", "concept", "segment", "models", "doctor")
+GUIDE = """
+Name a concept, point at a folder of unlabelled photos, get a segmenter.
+
+[bold]At once[/bold], with the bank of everyday concepts that comes with it:
+
+    recoseg segment photos/ --out segmented/
+
+[bold]With your own photos and words[/bold] (no labels are needed):
+
+    recoseg index photos/ photos.index
+    recoseg search photos.index "fire hydrant"
+    recoseg concept build street.bank road "fire hydrant" -i photos.index
+    recoseg concept show street.bank road --save road.png
+    recoseg segment street.jpg --bank street.bank --out segmented/
+
+Each verb reads files and writes one; `recoseg VERB --help` says more.
+Results go to stdout (a table; lines with tabs in a pipe; or --json), progress
+to stderr. Exit status: 0 done, 2 wrong usage, 3 bad input, 130 interrupted.
+"""
+
+
+class Guide(TyperGroup):
+    """The root command: turns every error into one sentence and an exit status."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The verbs in the order a newcomer meets them."""
+        return list(VERBS)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        debug = bool(ctx.params.get("debug"))
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _stop("stopped; what was finished is kept, and the same command goes on.", INTERRUPTED)
+        except RecosegError as error:
+            _stop(str(error), BAD_INPUT, error if debug else None)
+        except Exception as error:
+            if hasattr(error, "exit_code") or isinstance(error, typer.Abort | BrokenPipeError):
+                raise  # usage errors and the like, which typer prints itself
+            hint = "" if debug else "; see where with `recoseg --debug VERB ...` or RECOSEG_DEBUG=1"
+            sentence = f"unexpected {type(error).__name__}: {_one_line(error)}{hint}."
+            _stop(sentence, UNEXPECTED, error if debug else None)
+
+
+app = typer.Typer(
+    name="recoseg",
+    cls=Guide,
+    help=GUIDE,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("index", rich_help_panel="Photos")(archive_verbs.index)
+app.command("search", rich_help_panel="Photos")(archive_verbs.search)
+app.add_typer(concept_verbs.app, name="concept", rich_help_panel="Concepts")
+app.command("segment", rich_help_panel="Segmentation")(segment_verbs.segment)
+app.command("models", rich_help_panel="This machine")(machine_verbs.models)
+app.command("doctor", rich_help_panel="This machine")(machine_verbs.doctor)
+
+
+def main() -> None:
+    """Entry point of the ``recoseg`` command."""
+    # A file name that the terminal's encoding cannot show must not stop the run.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    app()
+
+
+@app.callback()
+def root(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="RECOSEG_DEBUG", help="Show tracebacks of errors.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda wanted: _version(wanted),
+            help="Show the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Options of every verb; the guide itself is GUIDE."""
+
+
+def _version(wanted: bool) -> None:
+    """Show the version and exit."""
+    if wanted:
+        typer.echo(f"recoseg {__version__}")
+        raise typer.Exit
+
+
+def _stop(sentence: str, status: int, error: Exception | None = None) -> NoReturn:
+    if error is not None:
+        traceback.print_exception(error)
+    say(f"recoseg: {sentence}")
+    raise typer.Exit(status)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -1,0 +1,96 @@
+"""``recoseg index`` and ``recoseg search``: a folder of photos becomes something to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recoseg.cli.output import Device, Json, Quiet, say, show
+
+if TYPE_CHECKING:
+    from recoseg.index import Hit, Index
+
+
+def index(
+    photos: Annotated[
+        str, typer.Argument(help="Folder of photos, list file of paths, tar file, or pattern.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The index to make, or to bring up to date.")],
+    model: Annotated[str, typer.Option(help="Language-image model; see `models`.")] = "lite",
+    moved: Annotated[
+        bool, typer.Option("--moved", help="The photos of an index that exists are now here.")
+    ] = False,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Embed every photo once, so that words can find it.
+
+    No labels are needed. Run it again after photos were added, changed or deleted, or after it was
+    interrupted: only the difference is done. Files that cannot be read are skipped and listed.
+    """
+    from recoseg import Index
+    from recoseg.models import registry
+
+    joint = registry.load_joint(model, device)
+    if moved:
+        made = Index.open(out)
+        made.add(photos, model=joint, progress=not quiet)
+    else:
+        made = Index.build(photos, out, model=joint, progress=not quiet)
+    skipped = made.skipped
+    for name, reason in skipped:
+        say(f"skipped {name}: {reason}")
+    data = {"index": str(out), "images": len(made), "skipped": [s._asdict() for s in skipped]}
+    show(data, ("index", "images", "skipped"), [(out, len(made), len(skipped))], as_json=as_json)
+
+
+def search(
+    index: Annotated[Path, typer.Argument(help="An index made by `recoseg index`.")],
+    words: Annotated[list[str], typer.Argument(help="What to look for; quote longer phrases.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="Photos per phrase.")] = 10,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Also draw the photos here.")
+    ] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Find the photos that fit each phrase best, by cosine similarity.
+
+    A look here tells whether the photos hold a concept at all, before it is built.
+    """
+    from recoseg import Index
+    from recoseg.models import prompts, registry
+
+    opened = Index.open(index)
+    joint = registry.load_joint(opened.model_id, device)
+    opened.check(joint)
+    vectors = prompts.embed_concepts(joint, {phrase: [phrase] for phrase in words}, "lite")
+    found = dict(zip(dict.fromkeys(words), opened.search(vectors, k), strict=True))
+    if sheet is not None:
+        _draw(opened, found, sheet)
+        say(f"drew {sheet}")
+    data = {
+        phrase: [{"id": id, "score": round(score, 6)} for id, score in hits]
+        for phrase, hits in found.items()
+    }
+    rows = [
+        (phrase, rank, f"{score:.4f}", id)
+        for phrase, hits in found.items()
+        for rank, (id, score) in enumerate(hits, start=1)
+    ]
+    show(data, ("phrase", "rank", "score", "photo"), rows, as_json=as_json)
+
+
+def _draw(index: Index, found: Mapping[str, Sequence[Hit]], path: Path) -> None:
+    from recoseg import palette
+
+    tiles = [
+        (index.image(id, at_least=256), f"{id}\n{phrase} {score:.3f}")
+        for phrase, hits in found.items()
+        for id, score in hits
+    ]
+    palette.write(path, palette.contact_sheet(tiles, columns=5, title=", ".join(found)))

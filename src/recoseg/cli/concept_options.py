@@ -1,0 +1,88 @@
+"""What the verbs that read or make banks are asked with, and what their words mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from recoseg import ConceptBank, Index
+
+BankPath = Annotated[Path, typer.Argument(metavar="BANK", help="The bank, a file.")]
+AnyBank = Annotated[
+    str, typer.Argument(metavar="BANK", help="A bank's file, or `everyday` for the one shipped.")
+]
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="NAME or NAME=WORD,WORD.")]
+IndexOption = Annotated[
+    Path | None, typer.Option("--index", "-i", help="Index of the photos to learn from.")
+]
+Examples = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=PATH", help="Photo or folder that shows NAME; repeatable."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=PHOTO", help="Photo of the index that misleads; repeatable."),
+]
+Out = Annotated[Path | None, typer.Option(help="Write here instead of changing BANK.")]
+Pictures = Annotated[
+    bool,
+    typer.Option("--pictures/--no-pictures", help="Keep small pictures, to show evidence later."),
+]
+
+
+def open_bank(bank: str) -> ConceptBank:
+    """The bank of a file, or the shipped one for ``everyday``."""
+    from recoseg import ConceptBank
+
+    if bank == "everyday" and not Path(bank).exists():
+        return ConceptBank.everyday()
+    return ConceptBank.open(Path(bank))
+
+
+def open_index(index: Path | None) -> Index | None:
+    """The index at a path, None for None."""
+    from recoseg import Index
+
+    return None if index is None else Index.open(index)
+
+
+def concepts_of(texts: Sequence[str] | None) -> dict[str, list[str]]:
+    """Name to words, from ``NAME`` and ``NAME=WORD,WORD``."""
+    named: dict[str, list[str]] = {}
+    for text in texts or ():
+        name, _, words = text.partition("=")
+        if name.strip() in named:
+            raise InputError(f"concept {name.strip()!r} is named twice; name each once.")
+        aliases = [word.strip() for word in words.split(",") if word.strip()]
+        named[name.strip()] = aliases or [name.strip()]
+    return named
+
+
+def examples_of(texts: Sequence[str] | None) -> dict[str, list[Path]] | None:
+    """Name to photos, from ``NAME=PATH``; None if there are none."""
+    paths = pairs_of(texts)
+    return None if paths is None else {name: photos_of(given) for name, given in paths.items()}
+
+
+def photos_of(given: Sequence[str]) -> list[Path]:
+    """The images of files, folders and patterns."""
+    from recoseg.jobs import gather
+
+    return [job.source for job in gather(given)]
+
+
+def pairs_of(texts: Sequence[str] | None) -> dict[str, list[str]] | None:
+    """Name to values, from ``NAME=VALUE``; None if there are none."""
+    pairs: dict[str, list[str]] = {}
+    for text in texts or ():
+        name, separator, value = text.partition("=")
+        if not (name.strip() and separator and value):
+            raise InputError(f"{text!r} is not NAME=VALUE; write for example car=photos/car.jpg.")
+        pairs.setdefault(name.strip(), []).append(value)
+    return pairs or None

@@ -1,0 +1,213 @@
+"""``recoseg concept``: make, change and look into a bank of concepts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recoseg.cli.concept_options import (
+    AnyBank,
+    BankPath,
+    Examples,
+    Exclude,
+    IndexOption,
+    Names,
+    Out,
+    Pictures,
+    concepts_of,
+    examples_of,
+    open_bank,
+    open_index,
+    pairs_of,
+    photos_of,
+)
+from recoseg.cli.output import Device, Json, Quiet, say, show
+from recoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from recoseg import Concept, ConceptBank
+
+GUIDE = """Make, change and look into a bank of concepts.
+
+A concept is a NAME, or NAME=WORD,WORD with the words that describe it:
+
+    recoseg concept build street.bank road car=car,van,lorry --index photos.index
+    recoseg concept add street.bank --examples bollard=my_bollards/
+    recoseg concept show street.bank car --save car.png
+"""
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=GUIDE)
+
+
+@app.command()
+def build(
+    bank: BankPath,
+    names: Names = None,
+    index: IndexOption = None,
+    recipe: Annotated[str, typer.Option(help="Preset of the method: lite or paper.")] = "lite",
+    k: Annotated[int | None, typer.Option("-k", min=1, help="Photos to learn from.")] = None,
+    examples: Examples = None,
+    exclude: Exclude = None,
+    pictures: Pictures = True,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Build a new bank from names, from example photos, or from both.
+
+    A name that is only in --examples is learnt from those photos alone.
+    """
+    from recoseg import ConceptBank
+    from recoseg.models.trio import Models
+    from recoseg.recipe import preset
+
+    chosen = preset(recipe) if k is None else preset(recipe).replace(k=k)
+    built = ConceptBank.build(
+        concepts_of(names),
+        open_index(index),
+        chosen,
+        examples=examples_of(examples),
+        exclude=pairs_of(exclude),
+        models=Models.load(chosen, device),
+        progress=not quiet,
+    )
+    _save(built, bank, pictures)
+    _list(built, as_json)
+
+
+@app.command()
+def add(
+    bank: BankPath,
+    names: Names = None,
+    index: IndexOption = None,
+    examples: Examples = None,
+    exclude: Exclude = None,
+    out: Out = None,
+    pictures: Pictures = True,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Add concepts to a bank; those that it has stay as they are."""
+    from recoseg import ConceptBank
+    from recoseg.models.trio import Models
+
+    opened = ConceptBank.open(bank)
+    grown = opened.add(
+        concepts_of(names),
+        open_index(index),
+        examples=examples_of(examples),
+        exclude=pairs_of(exclude),
+        models=Models.load(opened.recipe, device),
+        progress=not quiet,
+    )
+    _save(grown, out or bank, pictures)
+    _list(grown, as_json)
+
+
+@app.command()
+def rebuild(
+    bank: BankPath,
+    name: Annotated[str, typer.Argument(help="The concept to build anew.")],
+    index: IndexOption = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="PHOTO", help="Leave this one out; repeatable.")
+    ] = None,
+    examples: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="Photo or folder; repeatable.")
+    ] = None,
+    out: Out = None,
+    pictures: Pictures = True,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Build one concept of a bank anew, without photos that mislead it."""
+    from recoseg import ConceptBank
+    from recoseg.models.trio import Models
+
+    opened = ConceptBank.open(bank)
+    rebuilt = opened.rebuild(
+        name,
+        open_index(index),
+        exclude=exclude or (),
+        examples=photos_of(examples) if examples else (),
+        models=Models.load(opened.recipe, device),
+        progress=not quiet,
+    )
+    _save(rebuilt, out or bank, pictures)
+    _list(rebuilt, as_json)
+
+
+@app.command()
+def drop(
+    bank: BankPath,
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="What to take out.")],
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Take concepts out of a bank."""
+    from recoseg import ConceptBank
+
+    left = ConceptBank.open(bank).drop(names)
+    _save(left, out or bank, pictures=True)
+    _list(left, as_json)
+
+
+@app.command("list")
+def list_(bank: AnyBank, as_json: Json = False) -> None:
+    """List a bank's concepts and how each was learnt."""
+    _list(open_bank(bank), as_json)
+
+
+@app.command("show")
+def show_(
+    bank: AnyBank,
+    name: Annotated[str, typer.Argument(help="One of the bank's concepts.")],
+    save: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Also draw its photos with their seeds.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the photos that a concept was learnt from, with scores and seeds."""
+    concept = open_bank(bank)[name]
+    evidence = concept.evidence
+    if save is not None:
+        if evidence is None:
+            raise InputError(f"{bank} keeps no evidence of {name!r}; build it again to see it.")
+        evidence.save(save)
+        say(f"drew {save}")
+    seeds = evidence.seeds if evidence is not None else ()
+    rows = [
+        (s.image, "example" if s.score is None else s.score, s.support, s.x, s.y) for s in seeds
+    ]
+    columns = ("photo", "score", "support", "seed x", "seed y")
+    show(_described(concept), columns, rows, as_json=as_json, title=repr(concept))
+
+
+def _save(bank: ConceptBank, path: Path, pictures: bool) -> None:
+    bank.save(path, evidence="full" if pictures else "compact")
+
+
+def _list(bank: ConceptBank, as_json: bool) -> None:
+    described = [_described(bank[name]) for name in bank.names]
+    rows = [
+        (concept["name"], ", ".join(concept["words"]), concept["images"], concept["agreement"])
+        for concept in described
+    ]
+    brief = [{key: concept[key] for key in concept if key != "evidence"} for concept in described]
+    show(brief, ("concept", "words", "photos", "agreement"), rows, as_json=as_json)
+
+
+def _described(concept: Concept) -> dict[str, Any]:
+    evidence = concept.evidence
+    return {
+        "name": concept.name,
+        "words": list(concept.aliases),
+        "threshold": concept.threshold,
+        "images": 0 if evidence is None else len(evidence.seeds),
+        "agreement": None if evidence is None else evidence.agreement,
+        "evidence": None if evidence is None else evidence.to_dict(),
+    }

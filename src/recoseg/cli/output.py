@@ -1,0 +1,65 @@
+"""What every verb prints: a table for people, tab-separated lines for pipes, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cuda if present"),
+]
+
+
+def show(
+    data: Any,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    as_json: bool,
+    title: str | None = None,
+) -> None:
+    """Print one result on stdout.
+
+    Args:
+        data: what ``--json`` prints, of plain JSON types.
+        columns: headings of the table; they are left out where stdout is not a terminal.
+        rows: the cells.
+        as_json: print ``data`` and no table.
+        title: a line above the table on a terminal.
+    """
+    if as_json:
+        typer.echo(json.dumps(data, indent=2))
+    elif sys.stdout.isatty():
+        _table(columns, rows, title)
+    else:
+        for row in rows:
+            typer.echo("\t".join(_cell(value) for value in row))
+
+
+def say(message: str) -> None:
+    """One line on stderr."""
+    typer.echo(message, err=True)
+
+
+def _cell(value: object) -> str:
+    # A file name may hold a tab or a newline; a row must stay one line with its own columns.
+    return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row))
+    Console(markup=False, highlight=False, emoji=False).print(table)

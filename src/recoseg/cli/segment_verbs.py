@@ -1,0 +1,66 @@
+"""``recoseg segment``: images in, label maps and overlays out, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recoseg.cli.concept_options import open_bank
+from recoseg.cli.output import Device, Json, Quiet, say, show
+
+BAD_INPUT = 3
+
+
+def segment(
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGES", help="Images, folders of images, or quoted patterns."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    bank: Annotated[
+        str, typer.Option(help="A bank's file, or `everyday` for the one shipped.")
+    ] = "everyday",
+    concepts: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,C", help="Only these concepts of the bank.", show_default="all"),
+    ] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine/--no-refine", help="Sharpen borders with the CRF.")
+    ] = True,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Label what fits no concept `unknown`.")
+    ] = False,
+    temperature: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="Of the CRF: smaller trusts the scores more."),
+    ] = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Name every pixel of every image.
+
+    Fills the folder with labels/ (indexed PNG), overlays/ (to look at), names.json (what each
+    index means) and manifest.json. Run it again after an interruption or with more images: what is
+    there already, made from the same bytes with the same bank and settings, is kept. An image that
+    cannot be read is reported and the others go on; the exit status is then 3.
+    """
+    from recoseg import Segmenter, batch, jobs
+
+    found = jobs.gather(images, leave_out=out)
+    opened = open_bank(bank)
+    chosen = [name.strip() for name in concepts.split(",")] if concepts is not None else None
+    segmenter = Segmenter(opened, concepts=chosen, refine=refine, unknown=unknown, device=device)
+    settings: dict[str, Any] = {}
+    outcomes = []
+    for outcome in batch.run(found, segmenter, out, settings, progress=not quiet):
+        outcomes.append(outcome)
+        if outcome.state == "failed":
+            say(f"failed {outcome.id}: {outcome.reason}")
+    rows = [(done.state, done.id, done.summary(), done.labels or "") for done in outcomes]
+    data = [outcome.to_dict() for outcome in outcomes]
+    show(data, ("", "image", "largest areas", "labels"), rows, as_json=as_json)
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(BAD_INPUT)

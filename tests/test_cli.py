@@ -1,0 +1,327 @@
+"""The verbs end to end, on painted photos with the toy model, and the entry point for real."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from recoseg import images, recipe
+from recoseg.cli.app import app
+from recoseg.models import registry
+from tests.toys import Toy, paint
+
+PHOTOS = {
+    "red1.png": ("blue", "red"),
+    "red2.png": ("green", "red"),
+    "deep/red3.png": ("white", "red"),
+    "yellow1.png": ("blue", "yellow"),
+    "yellow2.png": ("black", "yellow"),
+    "yellow3.png": ("green", "yellow"),
+}
+
+
+TOY = Toy()
+SMALL = recipe.LITE.replace(archive_size=64, image_size=64, k=3)
+
+
+def on_toys(patch):
+    """Every model is the toy, every preset small."""
+    patch.setattr(registry, "_load", lambda model, device: TOY)
+    patch.setitem(recipe.PRESETS, "lite", SMALL)
+
+
+@pytest.fixture(autouse=True)
+def workplace(monkeypatch, tmp_path):
+    on_toys(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+
+
+def paint_all(folder):
+    for name, (background, square) in PHOTOS.items():
+        paint(folder / name, background, square)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return paint_all(tmp_path / "photos")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """An index and a bank, made once; tests get copies."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        on_toys(patch)
+        run("index", paint_all(folder / "photos"), folder / "photos.index", "-q")
+        words = ("red", "yellow", "--index", folder / "photos.index", "-q")
+        run("concept", "build", folder / "two.bank", *words)
+    return folder
+
+
+@pytest.fixture
+def index(made, tmp_path):
+    return shutil.copytree(made / "photos.index", tmp_path / "photos.index").name
+
+
+@pytest.fixture
+def bank(made, index, tmp_path):
+    return Path(shutil.copy(made / "two.bank", tmp_path)).name
+
+
+def run(*words, status=0):
+    """Call the command line; the result, after a look at its exit status."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == status, (result.stdout, result.stderr, result.exception)
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def data(*words):
+    return json.loads(run(*words, "--json").stdout)
+
+
+def lines(*words):
+    return [line.split("\t") for line in run(*words).stdout.splitlines()]
+
+
+# index
+
+
+def test_index_counts_what_it_read_and_what_it_skipped(photos):
+    (photos / "broken.png").write_bytes(b"no image")
+    result = run("index", photos, "out.index", "--json")
+    assert json.loads(result.stdout)["images"] == 6
+    assert [s["id"] for s in json.loads(result.stdout)["skipped"]] == ["broken.png"]
+    assert "skipped broken.png: " in result.stderr
+
+
+def test_index_prints_one_line_with_tabs_into_a_pipe(photos):
+    assert lines("index", photos, "out.index") == [["out.index", "6", "0"]]
+
+
+def test_index_again_follows_the_folder(photos):
+    run("index", photos, "my.index")
+    (photos / "red1.png").unlink()
+    paint(photos / "new1.png", "white")
+    paint(photos / "new2.png", "white", "black")
+    assert data("index", photos, "my.index")["images"] == 7
+
+
+def test_index_follows_photos_that_were_moved_only_when_told_so(photos, tmp_path):
+    run("index", photos, "my.index")
+    photos.rename(tmp_path / "elsewhere")
+    assert "moved" in run("index", "elsewhere", "my.index", status=3).stderr
+    assert data("index", "elsewhere", "my.index", "--moved")["images"] == 6
+
+
+def test_index_of_nothing_is_bad_input(tmp_path):
+    result = run("index", tmp_path / "nowhere", "out.index", status=3)
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "nowhere" in result.stderr
+
+
+# search
+
+
+def test_search_finds_the_colour_that_was_asked_for(photos):
+    paint(photos / "all_red.png", "red")
+    paint(photos / "all_blue.png", "blue")
+    run("index", photos, "my.index")
+    found = data("search", "my.index", "red", "blue", "-k", "1")
+    assert {phrase: hits[0]["id"] for phrase, hits in found.items()} == {
+        "red": "all_red.png",
+        "blue": "all_blue.png",
+    }
+
+
+def test_search_prints_phrase_rank_score_photo(index):
+    rows = lines("search", index, "red", "-k", "2")
+    assert [row[:2] for row in rows] == [["red", "1"], ["red", "2"]]
+    assert float(rows[0][2]) >= float(rows[1][2])
+    assert rows[0][3] in PHOTOS
+
+
+def test_search_draws_a_sheet(index):
+    result = run("search", index, "red", "yellow", "-k", "2", "--sheet", "found.png")
+    assert images.read("found.png").shape[1] > 300
+    assert "drew found.png" in result.stderr
+
+
+def test_search_refuses_an_index_of_another_model(index, monkeypatch):
+    other = Toy(seed=1)
+    monkeypatch.setattr(registry, "_load", lambda model, device: other)
+    run("search", index, "red", status=3)
+
+
+# concept
+
+
+def test_concept_build_makes_a_file_that_list_and_show_read(bank):
+    assert [concept["name"] for concept in data("concept", "list", bank)] == ["red", "yellow"]
+    shown = data("concept", "show", bank, "red")
+    assert shown["words"] == ["red"]
+    assert shown["images"] == 3
+    assert set(shown["evidence"]["images"]) <= set(PHOTOS)
+
+
+def test_concept_show_prints_a_line_per_photo_and_draws_them(bank):
+    assert len(lines("concept", "show", bank, "red", "--save", "red.png")) == 3
+    assert images.read("red.png").ndim == 3
+
+
+def test_concept_build_takes_words_and_k(index):
+    run("concept", "build", "b", "warm=red,yellow", "-i", index, "-k", "2", "-q")
+    (concept,) = data("concept", "list", "b")
+    assert (concept["words"], concept["images"]) == (["red", "yellow"], 2)
+
+
+def test_concept_build_from_examples_beside_an_index(photos, index):
+    run("concept", "build", "b", "red", "--examples", f"mine={photos / 'deep'}", "-i", index, "-q")
+    assert data("concept", "show", "b", "mine")["evidence"]["scores"] == [None]
+
+
+def test_concept_build_without_pictures_makes_a_smaller_file(index, bank, tmp_path):
+    run("concept", "build", "small", "red", "yellow", "-i", index, "-q", "--no-pictures")
+    assert (tmp_path / "small").stat().st_size < (tmp_path / bank).stat().st_size
+    result = run("concept", "show", "small", "red", "--save", "red.png", status=3)
+    assert "pictures" in result.stderr
+
+
+def test_concept_add_keeps_what_was_there(index, bank):
+    run("concept", "add", bank, "blue", "-i", index, "-q")
+    assert [c["name"] for c in data("concept", "list", bank)] == ["red", "yellow", "blue"]
+
+
+def test_concept_add_can_write_elsewhere(index, bank):
+    run("concept", "add", bank, "blue", "-i", index, "-q", "--out", "three.bank")
+    assert len(data("concept", "list", bank)) == 2
+    assert len(data("concept", "list", "three.bank")) == 3
+
+
+def test_concept_rebuild_leaves_a_photo_out(index, bank):
+    misleading = data("concept", "show", bank, "red")["evidence"]["images"][0]
+    run("concept", "rebuild", bank, "red", "-i", index, "-q", "--exclude", misleading)
+    evidence = data("concept", "show", bank, "red")["evidence"]
+    assert misleading not in evidence["images"]
+    assert evidence["excluded"] == [misleading]
+
+
+def test_concept_drop_takes_out(bank):
+    assert [c["name"] for c in data("concept", "drop", bank, "red")] == ["yellow"]
+    assert [c["name"] for c in data("concept", "list", bank)] == ["yellow"]
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["concept", "show", "two.bank", "rde"], "rde"),
+        (["concept", "drop", "two.bank", "rde"], "rde"),
+        (["concept", "list", "nowhere.bank"], "nowhere.bank"),
+        (["concept", "build", "b", "-i", "photos.index"], "no concept was named"),
+        (["concept", "build", "b", "red", "red", "-i", "photos.index"], "named twice"),
+        (["concept", "build", "b", "=red", "-i", "photos.index"], "name"),
+        (["concept", "build", "b", "red", "-i", "nowhere.index"], "nowhere.index"),
+        (["concept", "build", "b", "red", "-i", "photos.index", "--recipe", "x"], "preset"),
+        (["concept", "build", "b", "red", "--examples", "photos"], "is not NAME=VALUE"),
+        (["concept", "build", "b", "red", "--examples", "red=nowhere"], "nowhere does not exist"),
+        (["concept", "add", "two.bank", "red", "-i", "photos.index"], "already"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_status_3(bank, words, cause):
+    result = run(*words, status=3)
+    assert result.stdout == ""
+    assert cause in result.stderr
+    assert result.stderr.startswith("recoseg: ")
+    assert result.stderr.count("\n") == 1
+
+
+# the guide, and errors
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_the_guide_shows_the_way_in(words):
+    result = CliRunner().invoke(app, words)
+    for verb in ("index", "search", "concept", "segment", "models", "doctor"):
+        assert verb in result.output
+    assert "recoseg segment photos/ --out segmented/" in result.output
+
+
+@pytest.mark.parametrize(
+    "words", [["serach"], ["index"], ["search", "x", "y", "-k", "0"], ["segment", "x"], ["--no"]]
+)
+def test_wrong_usage_is_exit_status_2(words):
+    run(*words, status=2)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_unexpected_error_is_one_sentence_unless_debugging(monkeypatch, debug):
+    def broken():
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(registry, "available", broken)
+    monkeypatch.setenv("RECOSEG_DEBUG", "1" if debug else "0")
+    result = CliRunner().invoke(app, ["models"])
+    assert result.exit_code == 1
+    assert "unexpected ZeroDivisionError: division by zero" in result.stderr
+    assert ("Traceback" in result.stderr) == debug
+    assert ("--debug" in result.stderr) != debug
+
+
+def test_debug_shows_where_bad_input_was_noticed_and_keeps_the_status():
+    result = CliRunner().invoke(app, ["--debug", "concept", "list", "nowhere.bank"])
+    assert result.exit_code == 3
+    assert "Traceback" in result.stderr
+
+
+def test_ctrl_c_is_one_sentence_and_exit_status_130(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "available", interrupted)
+    result = run("models", status=130)
+    assert result.stderr.startswith("recoseg: stopped")
+
+
+def test_models_lists_what_the_registry_knows():
+    assert data("models") == list(registry.available())
+    assert lines("models") == [[name] for name in registry.available()]
+
+
+def test_a_row_stays_a_row_whatever_a_file_is_called(photos):
+    paint(photos / "a\tb\nc.png", "red")
+    run("index", photos, "out.index")
+    rows = lines("search", "out.index", "red", "-k", "7")
+    assert {len(row) for row in rows} == {4}
+    assert "a\\tb\\nc.png" in {row[3] for row in rows}
+
+
+# the entry point, in its own process
+
+
+def process(*words, **kwargs):
+    command = [sys.executable, "-m", "recoseg", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
+
+
+def test_the_program_runs_as_a_module():
+    done = process("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "recoseg 0.1.0\n", "")
+
+
+def test_the_program_refuses_what_is_not_there():
+    done = process("concept", "list", "nowhere.bank")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("recoseg: ")
+
+
+def test_the_program_refuses_wrong_usage():
+    assert process("segment").returncode == 2

@@ -1,0 +1,186 @@
+"""The main job on real photos: ``make demo``, or ``make demo PHOTOS=folder CONCEPTS="a,b,c"``.
+
+First the photos that scikit-image and scikit-learn ship are segmented with the bank of everyday
+concepts. Then, if a folder is given, it is indexed without labels, the concepts named are learnt
+from it, and some of its photos are segmented with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import importlib.util
+import io
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import recoseg
+from recoseg import images, palette
+
+SHIPPED = {
+    "skimage": (
+        "data/chelsea.png",
+        "data/astronaut.png",
+        "data/coffee.png",
+        "data/motorcycle_left.png",
+        "data/rocket.jpg",
+        "data/camera.png",
+    ),
+    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
+}
+CONCEPTS = "sky,tree,grass,water,building,road,person"
+LONGEST = 640
+SHOWN = 12
+
+
+def main() -> None:
+    """Run both parts and say where to look."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("demo"))
+    parser.add_argument("--photos", default="", help="a folder of photos; empty for none")
+    parser.add_argument("--concepts", default="", help="names, with commas between")
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    try:
+        pages = [everyday(asked.out)]
+        if asked.photos:
+            pages.append(own(asked.out, Path(asked.photos), asked.concepts or CONCEPTS))
+    except recoseg.RecosegError as error:
+        sys.exit(f"demo: {error}")
+    say("")
+    for page in pages:
+        say(f"Look at {page.resolve()}")
+
+
+def everyday(out: Path) -> Path:
+    """Segment the shipped photos with the everyday bank; the page that shows them."""
+    photos = shipped()
+    bank = recoseg.ConceptBank.everyday()
+    say(f"Segmenting {len(photos)} photos with {len(bank)} everyday concepts.")
+    return segment(photos, recoseg.Segmenter(bank), out / "everyday", "Everyday concepts")
+
+
+def own(out: Path, folder: Path, concepts: str) -> Path:
+    """Index a folder, learn concepts from it, segment some of it; the page that shows them."""
+    names = [name.strip() for name in concepts.split(",") if name.strip()]
+    say(f"Indexing {folder}.")
+    index = recoseg.Index.build(folder, out / "photos.index")
+    say(f"Learning {', '.join(names)} from {len(index)} photos.")
+    bank = recoseg.ConceptBank.build(names, index)
+    bank.save(out / "yours.bank")
+    results = out / "yours"
+    results.mkdir(exist_ok=True)
+    for concept in bank.concepts:
+        if concept.evidence is not None:
+            concept.evidence.save(results / f"evidence_{plain(concept.name)}.png")
+    chosen = best(bank)[:SHOWN]
+    say(f"Segmenting {len(chosen)} of them.")
+    photos = {id: index.image(id, at_least=LONGEST) for id in chosen}
+    return segment(photos, recoseg.Segmenter(bank), results, "Your photos, your concepts")
+
+
+def shipped() -> dict[str, images.RGB]:
+    """Name to photo, of those that are installed."""
+    photos = {}
+    for package, names in SHIPPED.items():
+        found = importlib.util.find_spec(package)
+        for name in names if found is not None and found.origin is not None else ():
+            path = Path(found.origin).parent / name
+            if path.is_file():
+                photos[path.stem] = images.read(path)
+    if not photos:
+        sys.exit("demo: no photos are installed; run `make demo`, or pip install scikit-image.")
+    return photos
+
+
+def best(bank: recoseg.ConceptBank) -> list[str]:
+    """Photos the concepts were learnt from, each concept's first before any one's second."""
+    ranked = [c.evidence.images for c in bank.concepts if c.evidence is not None]
+    longest = max(map(len, ranked), default=0)
+    rounds = [ids[rank] for rank in range(longest) for ids in ranked if rank < len(ids)]
+    return list(dict.fromkeys(rounds))
+
+
+def segment(
+    photos: dict[str, images.RGB], segmenter: recoseg.Segmenter, out: Path, title: str
+) -> Path:
+    """Segment photos and save labels, overlays, a sheet and a page; the page."""
+    out.mkdir(parents=True, exist_ok=True)
+    tiles, rows = [], []
+    for name, photo in photos.items():
+        photo = fit(photo)
+        start = time.perf_counter()
+        result = segmenter(photo)
+        seconds = time.perf_counter() - start
+        overlay = np.asarray(result.overlay())
+        palette.write(out / f"{plain(name)}_overlay.jpg", overlay)
+        result.save(out / f"{plain(name)}_labels.png")
+        areas = sorted(result.area.items(), key=lambda item: -item[1])[:5]
+        summary = ", ".join(f"{concept} {share:.0%}" for concept, share in areas if share >= 0.01)
+        say(f"  {name}: {summary} ({seconds:.1f} s)")
+        tiles += [(photo, name), (overlay, summary.replace(", ", "\n"))]
+        rows.append((name, summary, photo, overlay))
+    palette.write(out / "sheet.png", palette.contact_sheet(tiles, 4, title, size=320))
+    page = out / "index.html"
+    page.write_text(document(title, rows), encoding="utf-8")
+    return page
+
+
+def document(title: str, rows: Sequence[tuple[str, str, images.RGB, images.RGB]]) -> str:
+    """A page that holds its pictures itself."""
+    figures = "\n".join(
+        f"<figure>{picture(photo)}{picture(overlay)}"
+        f"<figcaption><b>{html.escape(name)}</b> {html.escape(summary)}</figcaption></figure>"
+        for name, summary, photo, overlay in rows
+    )
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+  body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
+         padding: 0 1rem; color: #20242a; }}
+  figure {{ margin: 0 0 2rem; display: grid; grid-template-columns: 1fr 1fr; gap: .75rem; }}
+  img {{ width: 100%; border-radius: 6px; }}
+  figcaption {{ grid-column: 1 / -1; color: #6e747c; }}
+  b {{ color: #20242a; }}
+</style>
+<h1>{html.escape(title)}</h1>
+{figures}
+</html>
+"""
+
+
+def picture(image: images.RGB) -> str:
+    """An <img> with its data inside."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=88)
+    return (
+        f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}">'
+    )
+
+
+def fit(photo: images.RGB) -> images.RGB:
+    """At most LONGEST pixels on the long side: enough to look at, and soon done."""
+    scale = min(1.0, LONGEST / max(photo.shape[:2]))
+    height, width = photo.shape[:2]
+    return images.resize(photo, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+
+def plain(name: str) -> str:
+    """A file name made of letters, digits, dots, hyphens and underscores."""
+    return "".join(c if c.isalnum() or c in ".-_" else "_" for c in name)
+
+
+def say(line: str) -> None:
+    """Tell the person who waits."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

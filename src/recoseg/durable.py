@@ -8,24 +8,38 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from recoseg.errors import IndexBusy
+from recoseg.errors import IndexBusy, RecosegError
 
 
 def write(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data`` at once: a reader sees the old bytes or the new, never a part.
 
-    The data go to a temporary name in the same folder, are fsynced, and are renamed.
+    The data go to a temporary name in the same folder, are fsynced, and are renamed. RecosegError
+    if that cannot be done; the old bytes are then still there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with told(path):
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write ``path`` (disk full, no permission) into RecosegError."""
     try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        yield
+    except OSError as error:
+        raise RecosegError(
+            f"{path} cannot be written ({error.strerror or error}); make room or give permission "
+            "and run the same again: finished work is kept."
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -49,8 +63,10 @@ def lock(path: Path, what: str) -> Iterator[None]:
 
     Raises:
         IndexBusy: another writer holds it; the message names its process.
+        RecosegError: the lock file cannot be written.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    with told(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             _acquire(descriptor)

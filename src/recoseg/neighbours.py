@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recoseg.ledger import Snapshot
 from recoseg.shards import Shards
+from recoseg.similarity import unit
 
 BLOCK_BYTES = 32 * 2**20
 SCORE_BYTES = 64 * 2**20
@@ -30,7 +31,7 @@ class Hit(NamedTuple):
     score: float
 
 
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+Found = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 def nearest(shards: Shards, alive: NDArray[np.bool_], queries: Tensor, k: int) -> list[Found]:
@@ -53,9 +54,9 @@ def nearest(shards: Shards, alive: NDArray[np.bool_], queries: Tensor, k: int) -
     queries = queries.to("cpu", torch.float32)
     k = min(k, int(alive.sum()))
     if not k or not len(queries):
-        return [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)) for _ in queries]
+        return [(np.empty(0, dtype=np.int64), np.empty(0)) for _ in queries]
     found = _candidates(shards, torch.from_numpy(alive), queries, k)
-    exact = queries.double().numpy()
+    exact = unit(queries.double()).numpy()
     return [_best(shards, rows, query, k) for rows, query in zip(found, exact, strict=True)]
 
 
@@ -91,7 +92,7 @@ def search(
 def _hits(
     snapshot: Snapshot,
     rows: NDArray[np.int64],
-    scores: NDArray[np.float32],
+    scores: NDArray[np.float64],
     left_out: frozenset[str],
 ) -> list[Hit]:
     names = snapshot.ids_at(rows.tolist())
@@ -151,7 +152,7 @@ def _dot(queries: Tensor, block: Tensor) -> Tensor:
 
 
 def _best(shards: Shards, rows: NDArray[np.int64], query: NDArray[np.float64], k: int) -> Found:
-    scores = np.empty(len(rows), dtype=np.float32)
+    scores = np.empty(len(rows))
     for start in range(0, len(rows), TILE):
         part = shards.gather(rows[start : start + TILE]).astype(np.float64)
         norms = np.sqrt((part * part).sum(axis=1))

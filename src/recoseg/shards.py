@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recoseg.durable import sync_folder
-from recoseg.errors import IndexDamaged, InputError, RecosegError
+from recoseg.durable import sync_folder, told
+from recoseg.errors import IndexDamaged, InputError
 
 Rows = NDArray[np.float16]
 
@@ -48,16 +48,11 @@ class Shards:
                 f"vectors of shape {rows.shape} do not fit an index of dimension {self.dim}; "
                 "the model's embeddings must be (B, dim)."
             )
-        try:
+        with told(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             for shard, start, stop in self._parts(first, first + len(rows)):
                 self._put(shard, start, rows[: stop - start])
                 rows = rows[stop - start :]
-        except OSError as error:
-            raise RecosegError(
-                f"{self.folder} cannot be written ({error.strerror}); make room or give permission "
-                "and run the same again: it goes on where it stopped."
-            ) from error
 
     def cut(self, rows: int) -> None:
         """Drop everything behind the first ``rows`` rows; the rows must be there (``check``)."""

@@ -1,0 +1,99 @@
+"""Files that are old or new but never half, and one writer at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from recoseg import durable
+from recoseg.errors import IndexBusy, RecosegError
+
+
+def test_a_write_replaces_all(tmp_path):
+    path = tmp_path / "x.json"
+    durable.write(path, b"old, and rather long")
+    durable.write(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("step", ["fsync", "rename"])
+def test_a_failed_write_keeps_the_old_bytes_and_leaves_no_rubbish(tmp_path, monkeypatch, step):
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "x.json"
+    durable.write(path, b"old")
+    monkeypatch.setattr(*{"fsync": (os, "fsync"), "rename": (type(path), "replace")}[step], full)
+    with pytest.raises(
+        RecosegError, match=r"x\.json cannot be written \(No space left .*make room"
+    ):
+        durable.write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_data_are_synced_before_the_name_changes(tmp_path, monkeypatch):
+    steps = []
+    fsync, replace = os.fsync, type(tmp_path).replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append("sync"), fsync(fd)))
+    monkeypatch.setattr(
+        type(tmp_path), "replace", lambda self, to: (steps.append("rename"), replace(self, to))[1]
+    )
+    durable.write(tmp_path / "x", b"data")
+    assert steps == ["sync", "rename", "sync"]
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(RecosegError, match="cannot be written"):
+        durable.write(tmp_path / "gone" / "x", b"data")
+    with (
+        pytest.raises(RecosegError, match="cannot be written"),
+        durable.lock(tmp_path / "a/b", "it"),
+    ):
+        pass
+
+
+def test_a_lock_excludes_until_it_is_left(tmp_path):
+    path = tmp_path / "lock"
+    with durable.lock(path, "the index"):
+        with (
+            pytest.raises(IndexBusy, match=rf"\(process {os.getpid()}\) is at work on the index"),
+            durable.lock(path, "the index"),
+        ):
+            pass
+        with pytest.raises(IndexBusy), durable.lock(path, "the index"):
+            pass
+    with durable.lock(path, "the index"):
+        pass
+
+
+def test_a_lock_is_left_on_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), durable.lock(tmp_path / "lock", "it"):
+        raise ZeroDivisionError
+    with durable.lock(tmp_path / "lock", "it"):
+        pass
+
+
+def test_one_of_many_threads_gets_the_lock(tmp_path):
+    start, end = threading.Barrier(8), threading.Barrier(8)
+    got = []
+
+    def compete() -> None:
+        start.wait(10)
+        try:
+            with durable.lock(tmp_path / "lock", "it"):
+                got.append("in")
+                end.wait(10)
+        except IndexBusy:
+            got.append("out")
+            end.wait(10)
+
+    threads = [threading.Thread(target=compete) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == ["in"] + ["out"] * 7

@@ -103,7 +103,7 @@ def test_cached_models_are_counted_and_offline_switches_named(lite, monkeypatch,
     (tmp_path / "models--someone--something").mkdir()
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert named("hub cache").detail.endswith("1 models")
+    assert named("hub cache").detail.endswith("models cached: 1")
     assert "HF_HUB_OFFLINE" in named("model hub").detail
 
 

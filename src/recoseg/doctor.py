@@ -127,7 +127,7 @@ def _hub() -> Iterator[Check]:
     yield Check("model hub", True, False, f"{detail}; `lite` needs no hub")
     cache = hub_cache()
     cached = sorted(path.name for path in cache.glob("models--*")) if cache.is_dir() else []
-    yield Check("hub cache", True, False, f"{cache}, {len(cached)} models")
+    yield Check("hub cache", True, False, f"{cache}, models cached: {len(cached)}")
     writable = _writable(cache)
     fix = "" if writable else "set HF_HOME to a folder that you may write"
     yield Check("cache writable", writable, False, "yes" if writable else f"no: {cache}", fix)

@@ -7,9 +7,12 @@ import pytest
 from PIL import Image
 
 from recoseg import batch, durable, images
+from recoseg.concepts import ConceptBank
 from recoseg.errors import IndexBusy, InputError
 from recoseg.jobs import gather
-from tests.toys import paint
+from recoseg.models.trio import Models
+from recoseg.recipe import LITE
+from tests.toys import Toy, paint
 
 
 class Result:
@@ -168,3 +171,16 @@ def test_an_image_that_vanished_fails_alone(photos, tmp_path):
 
     outcomes = list(batch.run(jobs, segment, tmp_path / "out", {}, progress=False))
     assert [outcome.state for outcome in outcomes] == ["failed", "done", "done"]
+
+
+def test_a_bank_s_digest_follows_what_decides_a_result_alone(tmp_path):
+    paint(tmp_path / "red.png", "red")
+    small = LITE.replace(archive_size=32, ce=False)
+    examples = {"red": [tmp_path / "red.png"], "warm": [tmp_path / "red.png"]}
+    toy = Toy()
+    bank = ConceptBank.build([], None, small, examples=examples, models=Models(toy, toy, toy))
+    digest = batch.bank_digest(bank)
+    bank.save(tmp_path / "b", dtype="float32", evidence="none")
+    assert batch.bank_digest(ConceptBank.open(tmp_path / "b")) == digest
+    others = (bank.drop("red"), bank.subset(["warm", "red"]), bank.with_thresholds({"red": 0.5}))
+    assert len({digest, *map(batch.bank_digest, others)}) == 4

@@ -18,6 +18,7 @@ from recoseg.jobs import Job
 from recoseg.progress import Progress, track
 
 if TYPE_CHECKING:
+    from recoseg.concepts import ConceptBank
     from recoseg.segment import Segmentation
 
 FORMAT = "recoseg-segmentation/1"
@@ -167,6 +168,19 @@ class _Manifest:
         }
         durable.write(self.path, json.dumps(data, indent=1).encode())
         self.saved = time.monotonic()
+
+
+def bank_digest(bank: ConceptBank) -> str:
+    """SHA-256 of all in a bank that decides a result, hex; its evidence does not."""
+    facts = (
+        [(concept.name, concept.threshold) for concept in bank.concepts],
+        bank.recipe.hash,
+        sorted(bank.fingerprints.items()),
+    )
+    digest = hashlib.sha256(repr(facts).encode())
+    for vectors in (bank.texts, bank.references):
+        digest.update(vectors.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -17,7 +17,7 @@ from recoseg.similarity import unit
 
 BLOCK_BYTES = 32 * 2**20
 SCORE_BYTES = 64 * 2**20
-TILE = 4096
+TILE = 1024
 # Rows are unit vectors rounded to fp16: a row's norm is within 2**-11 of 1, so a dot product is
 # that close to the cosine, and two of them keep their order if they differ by twice that. The rest
 # is for fp32 sums.
@@ -122,14 +122,26 @@ def _candidates(shards: Shards, alive: Tensor, queries: Tensor, k: int) -> list[
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
     for first, block in shards.blocks(len(alive), _rows(shards.dim, len(queries))):
         mask = alive[first : first + len(block)]
-        scores = _dot(queries, torch.from_numpy(block)).masked_fill_(~mask, -torch.inf)
-        best = torch.cat([best, scores.topk(min(k, len(block))).values], dim=1).topk(k).values
-        query, column = ((scores >= best[:, -1:] - MARGIN) & mask).nonzero(as_tuple=True)
-        kept.append((query, column + first, scores[query, column]))
+        scores = _dot(queries, torch.from_numpy(block))
+        if not mask.all():
+            scores.masked_fill_(~mask, torch.nan)
+        query, column = (scores >= best[:, -1:] - MARGIN).nonzero(as_tuple=True)
+        found = scores[query, column]
+        kept.append((query, column + first, found))
+        best = _raised(best, query, found)
         if sum(len(part[0]) for part in kept) > 4 * k * len(queries) + SCORE_BYTES // 64:
             kept = [_prune(kept, best[:, -1])]
     query, row, _ = _prune(kept, best[:, -1])
     return [row[query == number].numpy() for number in range(len(queries))]
+
+
+def _raised(best: Tensor, query: Tensor, found: Tensor) -> Tensor:
+    """The k best scores of each query (Q, k), with those ``found``, which are sorted by query."""
+    counts = torch.bincount(query, minlength=len(best))
+    first = counts.cumsum(0) - counts
+    table = torch.full((len(best), int(counts.max())), -torch.inf)
+    table[query, torch.arange(len(query)) - first[query]] = found
+    return torch.cat([best, table], dim=1).topk(best.shape[1]).values
 
 
 def _prune(
@@ -147,7 +159,7 @@ def _dot(queries: Tensor, block: Tensor) -> Tensor:
     for start in range(0, len(block), TILE):
         part = block[start : start + TILE]
         rows = tile[: len(part)].copy_(part)
-        scores[:, start : start + len(part)] = queries @ rows.T
+        scores[:, start : start + len(part)] = (rows @ queries.T).T
     return scores
 
 

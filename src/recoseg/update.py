@@ -118,7 +118,7 @@ def _make_room(folder: Path) -> None:
 
 def _create(folder: Path, manifest: Manifest) -> None:
     """An empty index; the manifest comes last, so a folder that has one is complete."""
-    for path in folder.glob(f"{LEDGER}*"):
+    for path in [*folder.glob(f"{LEDGER}*"), *folder.glob(f".{NAME}.*")]:
         path.unlink()
     shards_of(folder, manifest).cut(0)
     with ledger.writing(folder / LEDGER, create=True):

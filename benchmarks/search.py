@@ -105,6 +105,8 @@ def agree(ours: Any, theirs: list[list[str]]) -> None:
 
 
 class Measured(NamedTuple):
+    """What one side took: seconds, processor seconds, MiB, and its answer."""
+
     seconds: float
     processor: float
     mib: float

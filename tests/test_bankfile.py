@@ -188,3 +188,8 @@ def test_evidence_draws_a_sheet(bank, tmp_path):
     again = ConceptBank.open(bank.save(tmp_path / "a.bank"))
     with pytest.raises(BankError, match=r"bank\.rebuild\('rot', index\)"):
         again["rot"].evidence.save(path)
+
+
+def test_the_everyday_bank_is_opened_by_name(bank, tmp_path, monkeypatch):
+    monkeypatch.setattr("recoseg.concepts.EVERYDAY", bank.save(tmp_path / "a.bank"))
+    assert ConceptBank.everyday().names == bank.names

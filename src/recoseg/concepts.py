@@ -24,6 +24,8 @@ from recoseg.request import Examples, Exclude, check_known, context_requests, re
 
 __all__ = ["Concept", "ConceptBank"]
 
+EVERYDAY = Path(__file__).parent / "data" / "everyday.bank"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ConceptBank(Contents, Mapping[str, Concept]):
@@ -191,6 +193,11 @@ class ConceptBank(Contents, Mapping[str, Concept]):
     def open(cls, path: str | Path) -> ConceptBank:
         """A bank that was saved; BankError if the file is damaged, foreign or too new."""
         return cls._of(bankfile.read(Path(path)))
+
+    @classmethod
+    def everyday(cls) -> ConceptBank:
+        """The bank of common things and stuff that comes with recoseg."""
+        return cls.open(EVERYDAY)
 
     @classmethod
     def _of(cls, contents: Contents) -> ConceptBank:

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from recoseg import images, recipe
 from recoseg.cli.app import app
+from recoseg.concepts import ConceptBank
 from recoseg.models import registry
 from tests.toys import Toy, paint
 
@@ -241,6 +244,112 @@ def test_bad_input_is_one_sentence_and_exit_status_3(bank, words, cause):
     assert cause in result.stderr
     assert result.stderr.startswith("recoseg: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_concept_calibrate_finds_a_threshold_for_unknown(photos, index, bank):
+    refused = run("segment", photos, "--bank", bank, "--unknown", "--out", "out", status=3)
+    assert "calibrate" in refused.stderr
+    assert all(c["threshold"] for c in data("concept", "calibrate", bank, "-i", index, "-q"))
+    run("segment", photos, "--bank", bank, "--unknown", "--out", "out", "-q", "--no-refine")
+    assert names_in("out")[-1] == "unknown"
+
+
+# segment
+
+
+def names_in(out):
+    table = json.loads((Path(out) / "labels" / "names.json").read_text())
+    return [row["name"] for row in table]
+
+
+def labels(path):
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        return np.asarray(image)
+
+
+def test_segment_finds_the_squares(photos, bank):
+    outcomes = data("segment", photos, "--bank", bank, "--out", "out", "-q", "--no-refine")
+    assert names_in("out") == ["red", "yellow"]
+    assert [outcome["id"] for outcome in outcomes] == sorted(PHOTOS)
+    for outcome in outcomes:
+        centre = labels(outcome["labels"])[32, 32]
+        assert centre == (0 if "red" in outcome["id"] else 1)
+        assert images.read(outcome["overlay"]).shape == (64, 64, 3)
+        assert sum(outcome["area"].values()) == pytest.approx(1)
+
+
+def test_segment_prints_state_image_areas_labels(photos, bank):
+    rows = lines("segment", photos / "deep", "--bank", bank, "--out", "out", "-q", "--no-refine")
+    assert [[row[0], row[1], row[3]] for row in rows] == [
+        ["done", "red3.png", str(Path("out/labels/red3.png"))]
+    ]
+    assert "%" in rows[0][2]
+
+
+def test_segment_again_keeps_what_is_there_until_a_setting_changes(photos, bank):
+    words = ("segment", photos, "--bank", bank, "--out", "out", "-q", "--no-refine")
+
+    def states(*more):
+        return {outcome["state"] for outcome in data(*words, *more)}
+
+    assert states() == {"done"}
+    assert states() == {"kept"}
+    for more in (["--refine"], ["--concepts", "yellow,red"], ["--temperature", "0.5"]):
+        assert states(*more) == {"done"}
+        assert states(*more) == {"kept"}
+
+
+def test_segment_keeps_nothing_made_with_another_bank(photos, bank):
+    words = ("segment", photos, "--bank", bank, "--out", "out", "-q", "--no-refine")
+    run(*words)
+    run("concept", "drop", bank, "yellow")
+    assert {outcome["state"] for outcome in data(*words)} == {"done"}
+
+
+def test_segment_takes_files_and_patterns(photos, bank):
+    words = (photos / "red1.png", str(photos / "yellow*.png"))
+    outcomes = data("segment", *words, "--bank", bank, "--out", "out", "-q", "--no-refine")
+    assert [outcome["id"] for outcome in outcomes] == [
+        "red1.png",
+        "yellow1.png",
+        "yellow2.png",
+        "yellow3.png",
+    ]
+
+
+def test_segment_goes_on_past_a_broken_image_and_says_so(photos, bank):
+    (photos / "broken.png").write_bytes(b"no image")
+    result = run(
+        "segment", photos, "--bank", bank, "--out", "out", "-q", "--no-refine", "--json", status=3
+    )
+    states = {outcome["id"]: outcome["state"] for outcome in json.loads(result.stdout)}
+    assert states.pop("broken.png") == "failed"
+    assert set(states.values()) == {"done"}
+    assert "failed broken.png: " in result.stderr
+
+
+def test_segment_uses_the_everyday_bank_unless_told_otherwise(photos, bank, monkeypatch):
+    opened = ConceptBank.open(bank)
+    everyday = classmethod(lambda cls: opened)
+    monkeypatch.setattr(ConceptBank, "everyday", everyday, raising=False)
+    run("segment", photos, "--out", "out", "-q", "--no-refine")
+    assert names_in("out") == ["red", "yellow"]
+    assert len(data("concept", "list", "everyday")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["nowhere.jpg"], "nowhere.jpg does not exist"),
+        (["photos", "--concepts", "rde"], "rde"),
+        (["photos", "--bank", "nowhere.bank"], "nowhere.bank"),
+    ],
+)
+def test_segment_refuses_bad_input_before_it_writes(photos, bank, words, cause):
+    result = run("segment", "--bank", bank, "--out", "out", *words, status=3)
+    assert cause in result.stderr
+    assert not Path("out").exists()
 
 
 # the guide, and errors

@@ -142,6 +142,30 @@ def rebuild(
 
 
 @app.command()
+def calibrate(
+    bank: BankPath,
+    index: Annotated[Path, typer.Option("--index", "-i", help="Index of photos of all kinds.")],
+    out: Out = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Find a threshold per concept, without labels, for `segment --unknown`.
+
+    Concepts that have a threshold keep it.
+    """
+    from recoseg import ConceptBank, Index
+    from recoseg.calibrate import calibrate
+    from recoseg.models.trio import Models
+
+    opened = ConceptBank.open(bank)
+    models = Models.load(opened.recipe, device)
+    calibrated = calibrate(opened, Index.open(index), models=models, progress=not quiet)
+    _save(calibrated, out or bank, pictures=True)
+    _list(calibrated, as_json)
+
+
+@app.command()
 def drop(
     bank: BankPath,
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="What to take out.")],
@@ -194,11 +218,17 @@ def _save(bank: ConceptBank, path: Path, pictures: bool) -> None:
 def _list(bank: ConceptBank, as_json: bool) -> None:
     described = [_described(bank[name]) for name in bank.names]
     rows = [
-        (concept["name"], ", ".join(concept["words"]), concept["images"], concept["agreement"])
+        (
+            concept["name"],
+            ", ".join(concept["words"]),
+            concept["images"],
+            "" if concept["agreement"] is None else concept["agreement"],
+            "" if concept["threshold"] is None else f"{concept['threshold']:.4f}",
+        )
         for concept in described
     ]
     brief = [{key: concept[key] for key in concept if key != "evidence"} for concept in described]
-    show(brief, ("concept", "words", "photos", "agreement"), rows, as_json=as_json)
+    show(brief, ("concept", "words", "photos", "agreement", "threshold"), rows, as_json=as_json)
 
 
 def _described(concept: Concept) -> dict[str, Any]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recoseg.cli.concept_options import open_bank
 from recoseg.cli.output import Device, Json, Quiet, say, show
+
+if TYPE_CHECKING:
+    from recoseg import Segmenter
+    from recoseg.batch import Outcome
 
 BAD_INPUT = 3
 
@@ -30,7 +36,10 @@ def segment(
         bool, typer.Option("--refine/--no-refine", help="Sharpen borders with the CRF.")
     ] = True,
     unknown: Annotated[
-        bool, typer.Option("--unknown", help="Label what fits no concept `unknown`.")
+        bool,
+        typer.Option(
+            "--unknown", help="Label what fits no concept `unknown`; the bank must be calibrated."
+        ),
     ] = False,
     temperature: Annotated[
         float | None,
@@ -42,23 +51,39 @@ def segment(
 ) -> None:
     """Name every pixel of every image.
 
-    Fills the folder with labels/ (indexed PNG), overlays/ (to look at), names.json (what each
-    index means) and manifest.json. Run it again after an interruption or with more images: what is
-    there already, made from the same bytes with the same bank and settings, is kept. An image that
-    cannot be read is reported and the others go on; the exit status is then 3.
+    Fills the folder with labels/ (indexed PNG, and names.json for what each index means),
+    overlays/ (to look at) and manifest.json. Run it again after an interruption or with more
+    images: what is there already, made from the same bytes with the same bank and settings, is
+    kept. An image that cannot be read is reported and the others go on; the exit status is then 3.
     """
     from recoseg import Segmenter, batch, jobs
 
     found = jobs.gather(images, leave_out=out)
-    opened = open_bank(bank)
     chosen = [name.strip() for name in concepts.split(",")] if concepts is not None else None
-    segmenter = Segmenter(opened, concepts=chosen, refine=refine, unknown=unknown, device=device)
-    settings: dict[str, Any] = {}
+    segmenter = Segmenter(
+        open_bank(bank), chosen, refine, unknown, temperature=temperature, device=device
+    )
     outcomes = []
-    for outcome in batch.run(found, segmenter, out, settings, progress=not quiet):
+    for outcome in batch.run(found, segmenter, out, _settings(segmenter), progress=not quiet):
         outcomes.append(outcome)
         if outcome.state == "failed":
             say(f"failed {outcome.id}: {outcome.reason}")
+    _report(outcomes, as_json)
+
+
+def _settings(segmenter: Segmenter) -> dict[str, Any]:
+    from recoseg import batch
+
+    return {
+        "bank": batch.bank_digest(segmenter.bank),
+        "names": segmenter.names,
+        "refine": segmenter.refine,
+        "unknown": segmenter.unknown,
+        "crf": asdict(segmenter.crf),
+    }
+
+
+def _report(outcomes: Sequence[Outcome], as_json: bool) -> None:
     rows = [(done.state, done.id, done.summary(), done.labels or "") for done in outcomes]
     data = [outcome.to_dict() for outcome in outcomes]
     show(data, ("", "image", "largest areas", "labels"), rows, as_json=as_json)

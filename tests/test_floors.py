@@ -30,8 +30,8 @@ TABLE = {
         archive sources tars index update ingest ledger manifest shards neighbours retrieve
     """,
     "3 the method": """
-        cosegment lattice refine reference concept evidence request builder bankfile concepts
-        segment
+        cosegment keytable lattice refine reference concept evidence request builder bankfile
+        concepts scoremaps segmentation segment calibrate
     """,
     "4 measure, learn, hand over": """
         jobs batch doctor

@@ -1,0 +1,197 @@
+"""Sharpening of score maps to an image's edges: the fully connected CRF.
+
+Kraehenbuehl and Koltun 2011, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
+Potentials": every pair of pixels is joined by a Potts potential of two Gaussian kernels, one of
+position (smoothness) and one of position and colour (appearance); mean-field inference filters the
+class probabilities with both. The filter is a permutohedral lattice, so that the cost grows
+linearly with the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recoseg import lattice
+from recoseg.errors import InputError
+from recoseg.lattice import Floats, Lattice
+from recoseg.recipe import CRF
+
+_CLASSES = 32
+_LOG2_E = float(np.log2(np.e))
+_CACHED_PIXELS = 1 << 20
+# No pixel reaches another that is five standard deviations away, so that a smaller one than this
+# changes nothing (pixels and grey levels are one apart); coordinates stay exact in float32.
+_LEAST_DEVIATION = 0.1
+
+
+def refine(
+    scores: Tensor | NDArray[np.floating[Any]], image: NDArray[np.uint8], crf: CRF = CRF()
+) -> Tensor:
+    """Class probabilities of every pixel after mean-field inference.
+
+    The work is done on the CPU, by as many threads as torch uses; the result is on the device of
+    ``scores``. Safe to call from several threads.
+
+    Args:
+        scores: (C, H, W) floating point, higher is better, any range; divided by
+            ``crf.temperature``, their softmax is the unary.
+        image: uint8 RGB (H, W, 3).
+        crf: the two kernels, the number of iterations and the temperature.
+
+    Returns:
+        float32 (C, H, W) in [0, 1], summing to 1 over the classes.
+
+    Raises:
+        InputError: another shape or dtype, different sizes, or scores that are not finite.
+    """
+    return Field.of(image, crf).refine(scores)
+
+
+@dataclass(frozen=True)
+class Field:
+    """The part of the CRF that depends on the image alone; build once to refine several scores.
+
+    Attributes:
+        size: (H, W) of the image.
+        crf: the settings.
+        kernels: Potts weight and filter of each kernel, pixels in raster order.
+    """
+
+    size: tuple[int, int]
+    crf: CRF
+    kernels: tuple[tuple[float, Lattice], ...]
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8], crf: CRF = CRF()) -> Field:
+        """The field of a uint8 RGB (H, W, 3) image; anything else is an InputError."""
+        _check_image(image)
+        size = (image.shape[0], image.shape[1])
+        kernels = []
+        if crf.iterations and crf.gaussian_weight:
+            kernels.append((crf.gaussian_weight, _spatial(size, crf.gaussian_xy)))
+        if crf.iterations and crf.bilateral_weight:
+            features = [_positions(size, crf.bilateral_xy), _colours(image, crf.bilateral_rgb)]
+            kernels.append((crf.bilateral_weight, lattice.build(np.concatenate(features))))
+        return cls(size, crf, tuple(kernels))
+
+    @torch.no_grad()
+    def refine(self, scores: Tensor | NDArray[np.floating[Any]]) -> Tensor:
+        """As ``recoseg.refine.refine``, for scores (C, H, W) of this field's size."""
+        values = _checked_scores(scores, self.size)
+        unary = torch.log_softmax(values.float().cpu().flatten(1) / self.crf.temperature, dim=0)
+        result = mean_field(unary.t(), self.kernels, self.crf.iterations)
+        return result.t().reshape(values.shape).to(values.device)
+
+
+def mean_field(unary: Tensor, kernels: Sequence[tuple[float, Lattice]], iterations: int) -> Tensor:
+    """Mean-field inference with Potts potentials (algorithm 1 of the paper, updated in parallel).
+
+    Args:
+        unary: (n, C) float32, log probabilities of the unary potentials.
+        kernels: weight and filter of each pairwise potential of the n points.
+        iterations: updates of all points.
+
+    Returns:
+        (n, C) float32, marginal probabilities.
+    """
+    # Powers of two are twice as fast as those of e; a block of classes at a time stays in cache.
+    count = -(-unary.shape[1] // _CLASSES)
+    blocks = [block * _LOG2_E for block in unary.contiguous().tensor_split(count, dim=1)]
+    marginals = [block.exp2() for block in blocks]
+    filters = [kernel.scaled(weight * _LOG2_E) for weight, kernel in kernels if weight]
+    for _ in range(iterations if filters else 0):
+        logits = [_logits(*pair, filters) for pair in zip(blocks, marginals, strict=True)]
+        _softmax(logits, marginals)
+    return torch.cat(marginals, dim=1)
+
+
+def _logits(unary: Tensor, marginals: Tensor, filters: Sequence[Lattice]) -> Tensor:
+    """Unary and messages of a block of classes (n, c), to the base 2."""
+    logits = unary
+    for kernel in filters:
+        logits = kernel.filter(marginals).add_(logits)
+    return logits
+
+
+def _softmax(logits: list[Tensor], out: list[Tensor]) -> None:
+    """Softmax to the base 2 over the columns of all blocks (n, c) together, into ``out``."""
+    total = _powers(logits, out)
+    # Messages are not negative, so the largest logit is at least -log C: nothing underflows, and
+    # overflow takes weights far above the usual.
+    if not bool(total.isfinite().all()):
+        peak = torch.stack([logit.amax(1) for logit in logits]).amax(0).unsqueeze(1)
+        total = _powers([logit - peak for logit in logits], out)
+    for block in out:
+        block.div_(total.unsqueeze(1))
+
+
+def _powers(logits: list[Tensor], out: list[Tensor]) -> Tensor:
+    """Powers of two of all blocks into ``out``; their sum over all columns, (n,)."""
+    total = torch.zeros(len(logits[0]))
+    for logit, block in zip(logits, out, strict=True):
+        torch.exp2(logit, out=block)
+        total += block @ torch.ones(block.shape[1])
+    return total
+
+
+def _spatial(size: tuple[int, int], deviation: float) -> Lattice:
+    if size[0] * size[1] > _CACHED_PIXELS:
+        return lattice.build(_positions(size, deviation))
+    return _cached_spatial(size, deviation)
+
+
+@lru_cache(maxsize=2)
+def _cached_spatial(size: tuple[int, int], deviation: float) -> Lattice:
+    return lattice.build(_positions(size, deviation))
+
+
+def _positions(size: tuple[int, int], deviation: float) -> Floats:
+    """Column and row of every pixel in standard deviations, (2, H*W)."""
+    rows, columns = np.indices(size, dtype=np.float32).reshape(2, -1)
+    return np.stack([columns, rows]) / np.float32(max(deviation, _LEAST_DEVIATION))
+
+
+def _colours(image: NDArray[np.uint8], deviation: float) -> Floats:
+    """Red, green and blue of every pixel in standard deviations, (3, H*W)."""
+    channels = image.reshape(-1, 3).T.astype(np.float32)
+    return channels / np.float32(max(deviation, _LEAST_DEVIATION))
+
+
+def _check_image(image: object) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        found = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(
+            f"the image must be a uint8 array, not {found}; read it with recoseg.images.read."
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(
+            f"the image must have the shape (H, W, 3), not {image.shape}; "
+            "read it with recoseg.images.read."
+        )
+
+
+def _checked_scores(scores: object, size: tuple[int, int]) -> Tensor:
+    if isinstance(scores, np.ndarray) and scores.dtype in (np.float16, np.float32, np.float64):
+        scores = torch.from_numpy(np.ascontiguousarray(scores))
+    if not isinstance(scores, Tensor) or not scores.is_floating_point():
+        found = getattr(scores, "dtype", type(scores).__name__)
+        raise InputError(
+            f"scores must be a floating point tensor or array, not {found}; convert them first."
+        )
+    values = scores.detach()
+    if values.ndim != 3 or values.shape[0] == 0 or tuple(values.shape[1:]) != size:
+        raise InputError(
+            f"scores of this image must have the shape (C, {size[0]}, {size[1]}), not "
+            f"{tuple(values.shape)}; resize them with recoseg.similarity.upsample."
+        )
+    if not bool(values.float().isfinite().all()):
+        raise InputError("scores hold NaN or infinity; check the model that made them.")
+    return values

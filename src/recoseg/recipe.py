@@ -60,6 +60,7 @@ class Recipe:
         k: images retrieved per concept.
         archive_size: side of the square that an archive image is cropped to, pixels.
         image_size: short side of an image to be segmented, pixels.
+        scales: multiples of ``image_size`` at which it is encoded; the maps are averaged.
         contexts: concepts eliminated from every other, in the order they are built.
         lgc: guide co-segmentation by language (the saliency of step 5 of the method).
         ce: eliminate common context (step 6).
@@ -76,6 +77,7 @@ class Recipe:
     k: int = 50
     archive_size: int = 224
     image_size: int = 320
+    scales: tuple[float, ...] = (1.0,)
     contexts: tuple[str, ...] = CONTEXTS
     lgc: bool = True
     ce: bool = True
@@ -90,6 +92,9 @@ class Recipe:
         _whole("image_size", self.image_size, 32, 8192)
         _positive("gain", self.gain)
         object.__setattr__(self, "contexts", tuple(self.contexts))
+        object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
+        if not self.scales or not all(0.1 <= scale <= 8 for scale in self.scales):
+            raise RecipeError(f"scales must be numbers from 0.1 to 8, not {self.scales!r}.")
         if len(set(self.contexts)) != len(self.contexts):
             raise RecipeError(
                 f"contexts repeat a name: {', '.join(self.contexts)}; name each once."
@@ -104,7 +109,8 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return {**dataclasses.asdict(self), "contexts": list(self.contexts)}
+        lists = {"contexts": list(self.contexts), "scales": list(self.scales)}
+        return {**dataclasses.asdict(self), **lists}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
@@ -153,6 +159,7 @@ LITE = Recipe(
     templates="lite",
     k=30,
     archive_size=320,
+    scales=(1.0, 2.0),
     crf=CRF(temperature=0.1),
 )
 

@@ -59,7 +59,7 @@ def _open(folder: Path, device: torch.device) -> tuple[Any, Any]:
 
     try:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        model = BertModel(BertConfig.from_json_file(str(folder / "config.json")), False)
+        model: Any = BertModel(BertConfig.from_json_file(str(folder / "config.json")), False)
         weights = load_file(str(folder / "model.safetensors"))
     except (OSError, ValueError) as error:
         raise MissingWeights(

@@ -1,0 +1,165 @@
+"""From an image to one score map per concept (step 9 of the method): scales, tiles, averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recoseg import images
+from recoseg.images import RGB
+from recoseg.models.base import encode_twice
+from recoseg.models.trio import Models
+from recoseg.recipe import Recipe
+from recoseg.similarity import cosine_map, upsample
+
+TILE = 640
+STEP = 480
+LARGE = 2 * TILE
+LONGEST = 8
+_CELL = 32
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMaps:
+    """Grids of the two factors of a score; their product at any size is the score.
+
+    Attributes:
+        language: (C, h, w) sigmoid(gain * cosine with the text), or None.
+        visual: (C, h', w') sigmoid(cosine with the reference), or None.
+    """
+
+    language: Tensor | None
+    visual: Tensor | None
+
+    def at(self, size: tuple[int, int]) -> Tensor:
+        """Scores (C, H, W) in (0, 1): each factor resized bilinearly, then multiplied."""
+        factors = [
+            upsample(m[None], size)[0] for m in (self.visual, self.language) if m is not None
+        ]
+        return factors[0] * factors[1] if len(factors) == 2 else factors[0]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of the finer factor."""
+        shapes = [m.shape[-2:] for m in (self.visual, self.language) if m is not None]
+        return max((int(h), int(w)) for h, w in shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores images against concepts.
+
+    Attributes:
+        models: who encodes.
+        recipe: sizes, scales and gain.
+        texts: (C, d1) text vectors, or None to leave language out.
+        references: (C, d2) reference embeddings, or None for the DenseCLIP baseline.
+    """
+
+    models: Models
+    recipe: Recipe
+    texts: Tensor | None
+    references: Tensor | None
+
+    @torch.no_grad()
+    def __call__(self, image: RGB) -> ScoreMaps:
+        """Maps of a uint8 (H, W, 3) image of any size.
+
+        The whole image is encoded at each of the recipe's scales. One whose short side is at least
+        1280 pixels is also encoded in overlapping tiles at that size, and all maps are averaged:
+        the tiles bring detail, the whole image the context.
+        """
+        maps = [self._encode(self._whole(image, scale)) for scale in self.recipe.scales]
+        if min(image.shape[:2]) >= LARGE:
+            maps.append(self._tiled(image))
+        return ScoreMaps(_mean([m.language for m in maps]), _mean([m.visual for m in maps]))
+
+    def _whole(self, image: RGB, scale: float) -> Tensor:
+        size = round(self.recipe.image_size * scale)
+        height, width = images.short_side(image.shape, size)
+        # A very long strip would need unbounded memory at a fixed short side.
+        shrink = min(1.0, LONGEST * size / max(height, width))
+        target = max(1, round(height * shrink)), max(1, round(width * shrink))
+        return images.to_tensor(images.resize(image, target))[None]
+
+    def _encode(self, pixels: Tensor) -> ScoreMaps:
+        if self.references is None:
+            dense, features = self.models.dense.dense(pixels), None
+        elif self.texts is None:
+            dense, features = None, self.models.encoder.features(pixels)
+        else:
+            dense, features = encode_twice(self.models.dense, self.models.encoder, pixels)
+        language = visual = None
+        if self.texts is not None and dense is not None:
+            language = torch.sigmoid(self.recipe.gain * cosine_map(dense, self.texts))[0].float()
+        if self.references is not None and features is not None:
+            visual = torch.sigmoid(cosine_map(features, self.references))[0].float()
+        return ScoreMaps(language, visual)
+
+    def _tiled(self, image: RGB) -> ScoreMaps:
+        height, width = images.short_side(image.shape, LARGE)
+        width = min(width, LONGEST * LARGE)
+        height = min(height, LONGEST * LARGE)
+        size = max(1, round(height / _CELL)) * _CELL, max(1, round(width / _CELL)) * _CELL
+        pixels = images.to_tensor(images.resize(image, size))[None]
+        language, visual = _Blend(size), _Blend(size)
+        for top, left in offsets(size):
+            tile = self._encode(pixels[:, :, top : top + TILE, left : left + TILE])
+            language.add(tile.language, top, left)
+            visual.add(tile.visual, top, left)
+        return ScoreMaps(language.result(), visual.result())
+
+
+def offsets(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Top left corners of tiles that cover (H, W), each side a multiple of 32 and at least 640."""
+    tops, lefts = (
+        [*range(0, side - TILE, STEP), side - TILE] if side > TILE else [0] for side in size
+    )
+    return ((top, left) for top in tops for left in lefts)
+
+
+class _Blend:
+    """Weighted mean of overlapping tiles on one feature grid; weights fall off to the borders."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self._sum: Tensor | None = None
+        self._weight: Tensor | None = None
+
+    def add(self, tile: Tensor | None, top: int, left: int) -> None:
+        """Add a tile's (C, h, w) map whose pixels begin at (top, left)."""
+        if tile is None:
+            return
+        cell = TILE // tile.shape[-1]
+        if self._sum is None or self._weight is None:
+            shape = self._size[0] // cell, self._size[1] // cell
+            self._sum = tile.new_zeros(len(tile), *shape)
+            self._weight = tile.new_zeros(shape)
+        height, width = tile.shape[-2:]
+        rows = slice(top // cell, top // cell + height)
+        columns = slice(left // cell, left // cell + width)
+        weight = _tent(height, tile)[:, None] * _tent(width, tile)[None]
+        self._sum[:, rows, columns] += tile * weight
+        self._weight[rows, columns] += weight
+
+    def result(self) -> Tensor | None:
+        """(C, h, w), or None if nothing was added."""
+        if self._sum is None or self._weight is None:
+            return None
+        return self._sum / self._weight
+
+
+def _tent(length: int, like: Tensor) -> Tensor:
+    steps = torch.arange(length, device=like.device, dtype=like.dtype)
+    return torch.minimum(steps + 1, length - steps)
+
+
+def _mean(maps: list[Tensor | None]) -> Tensor | None:
+    present = [m for m in maps if m is not None]
+    if not present:
+        return None
+    size = max((int(m.shape[-2]), int(m.shape[-1])) for m in present)
+    return torch.stack([upsample(m[None], size)[0] for m in present]).mean(dim=0)

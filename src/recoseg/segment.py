@@ -1,0 +1,199 @@
+"""The segmenter: a bank's concepts found in any image (paper sec. 3.4; steps 9 and 10)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recoseg import images
+from recoseg.concepts import ConceptBank
+from recoseg.errors import BankError, InputError
+from recoseg.images import RGB, ImageLike
+from recoseg.models.trio import Models
+from recoseg.refine import refine as crf_refine
+from recoseg.scoremaps import Scorer
+from recoseg.segmentation import UNKNOWN, Segmentation
+from recoseg.similarity import upsample
+
+__all__ = ["Segmentation", "Segmenter", "System"]
+
+System = Literal["reco", "denseclip"]
+WORKING_PIXELS = 640_000
+_BAND = 256
+
+
+class Segmenter:
+    """Finds a bank's concepts in images; needs no archive.
+
+    Attributes:
+        bank: the concepts, after any choice of some of them.
+        names: what the labels mean, in order; ends in ``"unknown"`` if that was asked for.
+        refine: whether the CRF sharpens borders.
+        unknown: whether pixels below their concept's threshold are labelled unknown.
+        system: ``"reco"``, or ``"denseclip"`` for the baseline that uses the names alone.
+    """
+
+    def __init__(
+        self,
+        bank: ConceptBank,
+        concepts: Sequence[str] | None = None,
+        refine: bool = True,
+        unknown: bool = False,
+        *,
+        temperature: float | None = None,
+        system: System = "reco",
+        models: Models | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        """Choose concepts and load the models the bank was built with.
+
+        Args:
+            bank: what to look for.
+            concepts: some of its names, in the order the labels shall have; None for all.
+            refine: sharpen borders with the CRF (step 10).
+            unknown: label what fits no concept; the bank must be calibrated.
+            temperature: of the CRF's unary, in place of the recipe's; smaller trusts scores more.
+            system: ``"denseclip"`` leaves the reference embeddings out.
+            models: the bank's models, if at hand.
+            device: where to compute, by default CUDA if present.
+
+        Raises:
+            UnknownConcept: a name is not in the bank.
+            BankError: the bank is empty, of other models, or not calibrated for ``unknown``.
+        """
+        if isinstance(concepts, str):
+            raise InputError(f"concepts must be a list of names; write [{concepts!r}].")
+        if system not in ("reco", "denseclip"):
+            raise InputError(f"no system {system!r}; choose 'reco' or 'denseclip'.")
+        self.bank = bank if concepts is None else bank.subset(list(dict.fromkeys(concepts)))
+        if not len(self.bank):
+            raise BankError("the bank holds no concept; add one first.")
+        self.refine = refine
+        self.unknown = unknown
+        self.system = system
+        crf = self.bank.recipe.crf
+        self.crf = crf if temperature is None else dataclasses.replace(crf, temperature=temperature)
+        self._models = models or Models.load(self.bank.recipe, device)
+        self.bank.check(self._models)
+        self._thresholds = self._checked_thresholds() if unknown else None
+        self.names = (*self.bank.names, UNKNOWN) if unknown else self.bank.names
+
+    def __call__(
+        self, image: ImageLike, concepts: Sequence[str] | None = None, refine: bool | None = None
+    ) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            image: a path, encoded bytes, a PIL image or a uint8 (H, W, 3) array of any size.
+            concepts: look for these of the segmenter's concepts only.
+            refine: overrides the segmenter's own setting.
+
+        Raises:
+            ImageError: it cannot be read.
+            UnknownConcept: a name is not among the segmenter's.
+        """
+        if concepts is not None:
+            return self.choose(concepts)(image, refine=refine)
+        return self._segment(images.read(image), self.refine if refine is None else refine)
+
+    def many(self, sources: Iterable[ImageLike]) -> Iterator[Segmentation]:
+        """Segment images one after the other, each as it is asked for."""
+        for source in sources:
+            yield self(source)
+
+    def choose(self, concepts: Sequence[str]) -> Segmenter:
+        """A segmenter of some concepts with the same settings and the same loaded models."""
+        return Segmenter(
+            self.bank,
+            concepts,
+            self.refine,
+            self.unknown,
+            temperature=self.crf.temperature,
+            system=self.system,
+            models=self._models,
+        )
+
+    def _segment(self, image: RGB, refine: bool) -> Segmentation:
+        working = _working_size(image)
+        maps = self._scorer()(image)
+        scores = maps.at(working)
+        probabilities = self._probabilities(image, scores, refine)
+        labels, confidence = _decide(probabilities, (image.shape[0], image.shape[1]))
+        if self._thresholds is not None:
+            labels = _reject(labels, scores, self._thresholds)
+        return Segmentation(
+            labels=labels.astype(np.uint8 if len(self.names) <= 256 else np.uint16),
+            names=self.names,
+            confidence=confidence,
+            image=image,
+            maps=scores.cpu(),
+        )
+
+    def _scorer(self) -> Scorer:
+        recipe, bank = self.bank.recipe, self.bank
+        references = bank.references if self.system == "reco" else None
+        texts = bank.texts if recipe.denseclip or self.system == "denseclip" else None
+        return Scorer(self._models, recipe, texts, references)
+
+    def _probabilities(self, image: RGB, scores: Tensor, refine: bool) -> Tensor:
+        if refine:
+            size = int(scores.shape[-2]), int(scores.shape[-1])
+            return crf_refine(scores, images.resize(image, size), self.crf)
+        return torch.softmax(scores / self.crf.temperature, dim=0)
+
+    def _checked_thresholds(self) -> Tensor:
+        missing = [c.name for c in self.bank.concepts if c.threshold is None]
+        if missing:
+            raise BankError(
+                f"{missing[0]!r} has no threshold for 'unknown'; calibrate the bank on an archive "
+                "with recoseg.calibrate(bank, index)."
+            )
+        return torch.tensor([float(c.threshold or 0.0) for c in self.bank.concepts])
+
+
+def _working_size(image: RGB) -> tuple[int, int]:
+    """(H, W) at which scores and the CRF are computed: the image's own, up to 0.64 megapixels."""
+    height, width = image.shape[:2]
+    shrink = min(1.0, (WORKING_PIXELS / (height * width)) ** 0.5)
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
+
+
+def _decide(
+    probabilities: Tensor, size: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Argmax and its probability at ``size``, by bands of rows where that is larger."""
+    if tuple(probabilities.shape[-2:]) == size:
+        confidence, labels = probabilities.max(dim=0)
+        return labels.cpu().numpy(), confidence.cpu().numpy()
+    parts = [_rows(probabilities, size, top).max(dim=0) for top in range(0, size[0], _BAND)]
+    labels = torch.cat([part.indices for part in parts])
+    return labels.cpu().numpy(), torch.cat([part.values for part in parts]).cpu().numpy()
+
+
+def _rows(maps: Tensor, size: tuple[int, int], top: int) -> Tensor:
+    """Rows top .. top + 256 of ``upsample(maps, size)``, without making the rest."""
+    height, width = size
+    bottom = min(height, top + _BAND)
+    at = (torch.arange(top, bottom, device=maps.device) + 0.5) * (maps.shape[1] / height) - 0.5
+    at = at.clamp(0, maps.shape[1] - 1)
+    low = at.floor().long()
+    high = (low + 1).clamp_max(maps.shape[1] - 1)
+    share = (at - low).to(maps.dtype)[:, None]
+    rows = maps[:, low] * (1 - share) + maps[:, high] * share
+    return upsample(rows[None], (bottom - top, width))[0]
+
+
+def _reject(labels: NDArray[np.int64], scores: Tensor, thresholds: Tensor) -> NDArray[np.int64]:
+    """Labels with C (unknown) where the working-grid score of the label is below its threshold."""
+    passed = scores.cpu() >= thresholds[:, None, None]
+    height, width = labels.shape
+    rows = np.arange(height) * passed.shape[1] // height
+    columns = np.arange(width) * passed.shape[2] // width
+    kept = passed.numpy()[labels, rows[:, None], columns[None]]
+    return np.where(kept, labels, len(thresholds))

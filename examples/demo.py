@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 import recoseg
@@ -36,7 +37,10 @@ SHIPPED = {
 }
 CONCEPTS = "sky,tree,grass,water,building,road,person"
 LONGEST = 640
+TILE = 240
 SHOWN = 12
+
+Found = tuple[str, NDArray[np.uint8], float]
 
 
 def main() -> None:
@@ -90,8 +94,9 @@ def shipped() -> dict[str, images.RGB]:
     photos = {}
     for package, names in SHIPPED.items():
         found = importlib.util.find_spec(package)
-        for name in names if found is not None and found.origin is not None else ():
-            path = Path(found.origin).parent / name
+        if found is None or found.origin is None:
+            continue
+        for path in (Path(found.origin).parent / name for name in names):
             if path.is_file():
                 photos[path.stem] = images.read(path)
     if not photos:
@@ -112,33 +117,56 @@ def segment(
 ) -> Path:
     """Segment photos and save labels, overlays, a sheet and a page; the page."""
     out.mkdir(parents=True, exist_ok=True)
-    tiles, rows = [], []
+    tiles, figures = [], []
     for name, photo in photos.items():
-        photo = fit(photo)
         start = time.perf_counter()
-        result = segmenter(photo)
+        result = segmenter(fit(photo))
         seconds = time.perf_counter() - start
         overlay = np.asarray(result.overlay())
         palette.write(out / f"{plain(name)}_overlay.jpg", overlay)
         result.save(out / f"{plain(name)}_labels.png")
-        areas = sorted(result.area.items(), key=lambda item: -item[1])[:5]
-        summary = ", ".join(f"{concept} {share:.0%}" for concept, share in areas if share >= 0.01)
+        found = largest(result)
+        summary = ", ".join(f"{concept} {share:.0%}" for concept, _, share in found)
         say(f"  {name}: {summary} ({seconds:.1f} s)")
-        tiles += [(photo, name), (overlay, summary.replace(", ", "\n"))]
-        rows.append((name, summary, photo, overlay))
-    palette.write(out / "sheet.png", palette.contact_sheet(tiles, 4, title, size=320))
+        tiles += [(result.image, name), (overlay, ""), (key(found), "")]
+        figures.append(figure(name, result.image, overlay, found))
+    palette.write(out / "sheet.png", palette.contact_sheet(tiles, 6, title, size=TILE))
     page = out / "index.html"
-    page.write_text(document(title, rows), encoding="utf-8")
+    page.write_text(document(title, figures), encoding="utf-8")
     return page
 
 
-def document(title: str, rows: Sequence[tuple[str, str, images.RGB, images.RGB]]) -> str:
-    """A page that holds its pictures itself."""
-    figures = "\n".join(
-        f"<figure>{picture(photo)}{picture(overlay)}"
-        f"<figcaption><b>{html.escape(name)}</b> {html.escape(summary)}</figcaption></figure>"
-        for name, summary, photo, overlay in rows
+def largest(result: recoseg.Segmentation, most: int = 8) -> list[Found]:
+    """Name, colour and share of what covers at least a hundredth of the image, largest first."""
+    rows = zip(result.names, result.colours, result.area.values(), strict=True)
+    present = [(name, colour, share) for name, colour, share in rows if share >= 0.01]
+    return sorted(present, key=lambda row: -row[2])[:most]
+
+
+def key(found: Sequence[Found]) -> images.RGB:
+    """The colours of one image with their names, as a tile of the sheet."""
+    names, colours, shares = zip(*found, strict=True) if found else ((), (), ())
+    drawn = palette.legend(
+        names, np.array(colours, np.uint8).reshape(-1, 3), dict(zip(names, shares, strict=True))
     )
+    tile = np.full((max(TILE, drawn.shape[0]), max(TILE, drawn.shape[1]), 3), 255, np.uint8)
+    tile[: drawn.shape[0], : drawn.shape[1]] = drawn
+    return tile
+
+
+def figure(name: str, photo: images.RGB, overlay: images.RGB, found: Sequence[Found]) -> str:
+    """One photo with its overlay and the key to its colours."""
+    swatches = " ".join(
+        f'<span><i style="background: rgb({r} {g} {b})"></i>{html.escape(name)} {share:.0%}</span>'
+        for name, (r, g, b), share in found
+    )
+    caption = f"<figcaption><b>{html.escape(name)}</b> {swatches}</figcaption>"
+    return f"<figure>{picture(photo)}{picture(overlay)}{caption}</figure>"
+
+
+def document(title: str, figures: Sequence[str]) -> str:
+    """A page that holds its pictures itself."""
+    shown = "\n".join(figures)
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -148,10 +176,12 @@ def document(title: str, rows: Sequence[tuple[str, str, images.RGB, images.RGB]]
   figure {{ margin: 0 0 2rem; display: grid; grid-template-columns: 1fr 1fr; gap: .75rem; }}
   img {{ width: 100%; border-radius: 6px; }}
   figcaption {{ grid-column: 1 / -1; color: #6e747c; }}
-  b {{ color: #20242a; }}
+  b {{ color: #20242a; margin-right: .5rem; }}
+  span {{ white-space: nowrap; margin-right: .75rem; }}
+  i {{ display: inline-block; width: .8em; height: .8em; border-radius: 3px; margin-right: .3em; }}
 </style>
 <h1>{html.escape(title)}</h1>
-{figures}
+{shown}
 </html>
 """
 

@@ -31,7 +31,7 @@ TABLE = {
     """,
     "3 the method": """
         cosegment keytable lattice refine reference concept evidence request builder bankfile
-        concepts scoremaps segmentation segment calibrate
+        concepts scoremaps segmentation segment thresholds
     """,
     "4 measure, learn, hand over": """
         jobs batch doctor

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recoseg.recipe import Recipe as Recipe
     from recoseg.segment import Segmentation as Segmentation
     from recoseg.segment import Segmenter as Segmenter
+    from recoseg.thresholds import calibrate as calibrate
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ _HOMES = {
     "Concept": "concepts",
     "Segmenter": "segment",
     "Segmentation": "segment",
+    "calibrate": "thresholds",
     "Recipe": "recipe",
     "CRF": "recipe",
     "PAPER": "recipe",

@@ -155,12 +155,12 @@ def calibrate(
     Concepts that have a threshold keep it.
     """
     from recoseg import ConceptBank, Index
-    from recoseg.calibrate import calibrate
+    from recoseg import calibrate as thresholds
     from recoseg.models.trio import Models
 
     opened = ConceptBank.open(bank)
     models = Models.load(opened.recipe, device)
-    calibrated = calibrate(opened, Index.open(index), models=models, progress=not quiet)
+    calibrated = thresholds(opened, Index.open(index), models=models, progress=not quiet)
     _save(calibrated, out or bank, pictures=True)
     _list(calibrated, as_json)
 

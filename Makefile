@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -c requirements/
 PINS := pyproject.toml requirements/ci.txt
 PHOTOS ?=
 CONCEPTS ?=
-DATA ?=
+BENCH ?= crf seeds search
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench clean
@@ -27,8 +27,10 @@ check: $(VENV)/.dev  ## lint, format, types and floors
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_floors.py
 
-bench: $(VENV)/.dev  ## speed of the CRF and co-segmentation; DATA=folder adds quality
-	$(BIN)/python -m benchmarks --data "$(DATA)"
+bench: $(VENV)/.dev  ## every benchmark; BENCH="crf seeds" runs some, results go to benchmarks/results
+	@mkdir -p benchmarks/results
+	@for name in $(BENCH); do echo "== $$name"; \
+		$(BIN)/python benchmarks/$$name.py --out benchmarks/results/$$name.json || exit 1; done
 
 clean:  ## remove the environment and what tools left behind
 	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -66,6 +66,8 @@ class Recipe:
         ce: eliminate common context (step 6).
         denseclip: multiply by the language saliency at inference (step 9).
         gain: slope of the language saliency, sigmoid(gain * cosine).
+        debias: share of a concept's mean cosine over the image that is taken off its language map
+            at inference, 0 to 1: the scene as a whole says less than what differs within it.
         crf: the refinement's settings.
     """
 
@@ -83,6 +85,7 @@ class Recipe:
     ce: bool = True
     denseclip: bool = True
     gain: float = 10.0
+    debias: float = 0.0
     crf: CRF = field(default_factory=CRF)
 
     def __post_init__(self) -> None:
@@ -91,6 +94,8 @@ class Recipe:
         _whole("archive_size", self.archive_size, 32, 4096)
         _whole("image_size", self.image_size, 32, 8192)
         _positive("gain", self.gain)
+        if not 0 <= self.debias <= 1:
+            raise RecipeError(f"debias must lie between 0 and 1, not {self.debias!r}.")
         object.__setattr__(self, "contexts", tuple(self.contexts))
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
         if not self.scales or not all(0.1 <= scale <= 8 for scale in self.scales):
@@ -159,7 +164,8 @@ LITE = Recipe(
     templates="lite",
     k=30,
     archive_size=320,
-    scales=(1.0, 2.0),
+    scales=(1.0, 3.0),
+    debias=0.25,
     crf=CRF(temperature=0.1),
 )
 

@@ -20,6 +20,7 @@ STEP = 480
 LARGE = 2 * TILE
 LONGEST = 8
 _CELL = 32
+Pair = tuple[Tensor | None, Tensor | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +70,18 @@ class Scorer:
         """Maps of a uint8 (H, W, 3) image of any size.
 
         The whole image is encoded at each of the recipe's scales. One whose short side is at least
-        1280 pixels is also encoded in overlapping tiles at that size, and all maps are averaged:
-        the tiles bring detail, the whole image the context.
+        1280 pixels is also encoded in overlapping tiles at that size. The cosines of all are
+        averaged: tiles and large scales bring detail, the small one the context.
         """
-        maps = [self._encode(self._whole(image, scale)) for scale in self.recipe.scales]
+        cosines = [self._encode(self._whole(image, scale)) for scale in self.recipe.scales]
         if min(image.shape[:2]) >= LARGE:
-            maps.append(self._tiled(image))
-        return ScoreMaps(_mean([m.language for m in maps]), _mean([m.visual for m in maps]))
+            cosines.append(self._tiled(image))
+        language = _mean([pair[0] for pair in cosines])
+        visual = _mean([pair[1] for pair in cosines])
+        if language is not None:
+            scene = language.mean(dim=(1, 2), keepdim=True)
+            language = torch.sigmoid(self.recipe.gain * (language - self.recipe.debias * scene))
+        return ScoreMaps(language, None if visual is None else torch.sigmoid(visual))
 
     def _whole(self, image: RGB, scale: float) -> Tensor:
         size = round(self.recipe.image_size * scale)
@@ -85,21 +91,17 @@ class Scorer:
         target = max(1, round(height * shrink)), max(1, round(width * shrink))
         return images.to_tensor(images.resize(image, target))[None]
 
-    def _encode(self, pixels: Tensor) -> ScoreMaps:
+    def _encode(self, pixels: Tensor) -> Pair:
+        """Cosines (C, h, w) with the texts and (C, h', w') with the references."""
         if self.references is None:
             dense, features = self.models.dense.dense(pixels), None
         elif self.texts is None:
             dense, features = None, self.models.encoder.features(pixels)
         else:
             dense, features = encode_twice(self.models.dense, self.models.encoder, pixels)
-        language = visual = None
-        if self.texts is not None and dense is not None:
-            language = torch.sigmoid(self.recipe.gain * cosine_map(dense, self.texts))[0].float()
-        if self.references is not None and features is not None:
-            visual = torch.sigmoid(cosine_map(features, self.references))[0].float()
-        return ScoreMaps(language, visual)
+        return _cosines(dense, self.texts), _cosines(features, self.references)
 
-    def _tiled(self, image: RGB) -> ScoreMaps:
+    def _tiled(self, image: RGB) -> Pair:
         height, width = images.short_side(image.shape, LARGE)
         width = min(width, LONGEST * LARGE)
         height = min(height, LONGEST * LARGE)
@@ -107,10 +109,10 @@ class Scorer:
         pixels = images.to_tensor(images.resize(image, size))[None]
         language, visual = _Blend(size), _Blend(size)
         for top, left in offsets(size):
-            tile = self._encode(pixels[:, :, top : top + TILE, left : left + TILE])
-            language.add(tile.language, top, left)
-            visual.add(tile.visual, top, left)
-        return ScoreMaps(language.result(), visual.result())
+            of_tile = self._encode(pixels[:, :, top : top + TILE, left : left + TILE])
+            language.add(of_tile[0], top, left)
+            visual.add(of_tile[1], top, left)
+        return language.result(), visual.result()
 
 
 def offsets(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
@@ -150,6 +152,12 @@ class _Blend:
         if self._sum is None or self._weight is None:
             return None
         return self._sum / self._weight
+
+
+def _cosines(features: Tensor | None, vectors: Tensor | None) -> Tensor | None:
+    if features is None or vectors is None:
+        return None
+    return cosine_map(features, vectors)[0].float()
 
 
 def _tent(length: int, like: Tensor) -> Tensor:

@@ -636,6 +636,21 @@ def test_neither_blocks_nor_other_queries_change_a_result(tmp_path, monkeypatch)
         np.testing.assert_array_equal(same, scores)
 
 
+def test_threads_change_no_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(neighbours, "_rows", lambda _dim, _queries: 50)
+    shards, _ = store(tmp_path, np.random.default_rng(0).standard_normal((2000, 16)), 300)
+    queries = F.normalize(torch.randn(4, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    alive = np.arange(2000) % 5 > 0
+    results = []
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        results.append(neighbours.nearest(shards, alive, queries, 30))
+    for other in results[1:]:
+        for (rows, scores), (same, equal) in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(rows, same)
+            np.testing.assert_array_equal(scores, equal)
+
+
 def test_fp16_rounding_does_not_reorder(tmp_path):
     """Rows within one rounding step of each other are ranked by their exact cosines."""
     rng = np.random.default_rng(1)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ from recoseg.archive import Archive, Item, Skipped
 from recoseg.errors import RecosegError
 from recoseg.ledger import Writer
 from recoseg.models.base import JointModel
+from recoseg.parallel import ahead, threads
 from recoseg.shards import Shards
 from recoseg.similarity import unit
 
@@ -111,26 +110,29 @@ def ingest(
 
     However this ends, what was encoded is flushed. A content seen before is not encoded again.
     """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     waiting: dict[bytes, list[Prepared]] = {}
     try:
-        depth = workers + 2 * batch_size
-        for done in _ahead(pool, lambda item: prepare(archive, item, model, journal), items, depth):
-            if done.reason:
-                journal.skip(done.item, done.reason)
-                advance(1)
-            elif done.digest in waiting:
-                waiting[done.digest].append(done)
-            elif done.pixels is None or journal.holds(done.digest):
-                journal.image(done.item, done.digest)
-                advance(1)
-            else:
-                waiting[done.digest] = [done]
-                if len(waiting) >= batch_size:
-                    _encode(waiting, model, journal, advance)
-        _encode(waiting, model, journal, advance)
+        with threads(workers) as pool:
+            for done in ahead(
+                pool,
+                lambda item: prepare(archive, item, model, journal),
+                items,
+                depth=workers + 2 * batch_size,
+            ):
+                if done.reason:
+                    journal.skip(done.item, done.reason)
+                    advance(1)
+                elif done.digest in waiting:
+                    waiting[done.digest].append(done)
+                elif done.pixels is None or journal.holds(done.digest):
+                    journal.image(done.item, done.digest)
+                    advance(1)
+                else:
+                    waiting[done.digest] = [done]
+                    if len(waiting) >= batch_size:
+                        _encode(waiting, model, journal, advance)
+            _encode(waiting, model, journal, advance)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
         journal.flush()
 
 
@@ -177,19 +179,3 @@ def _encode(
                 journal.skip(done.item, f"{done.item.id} has no finite embedding in {model.id}")
         advance(len(same))
     waiting.clear()
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    function: Callable[[Item], Prepared],
-    items: Sequence[Item],
-    depth: int,
-) -> Iterator[Prepared]:
-    """Results in order, with at most ``depth`` files under way: bounded memory."""
-    queue: deque[Future[Prepared]] = deque()
-    for item in items:
-        queue.append(pool.submit(function, item))
-        if len(queue) >= depth:
-            yield queue.popleft().result()
-    while queue:
-        yield queue.popleft().result()

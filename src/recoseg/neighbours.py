@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Collection
 from typing import NamedTuple
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recoseg.ledger import Snapshot
-from recoseg.shards import Shards
+from recoseg.parallel import ahead, threads
+from recoseg.shards import Rows, Shards
 from recoseg.similarity import unit
 
-BLOCK_BYTES = 32 * 2**20
+BLOCK_BYTES = 16 * 2**20
 SCORE_BYTES = 64 * 2**20
 TILE = 1024
+THREADS = 8
 # Rows are unit vectors rounded to fp16: a row's norm is within 2**-11 of 1, so a dot product is
 # that close to the cosine, and two of them keep their order if they differ by twice that. The rest
 # is for fp32 sums.
@@ -120,17 +123,19 @@ def _candidates(shards: Shards, alive: Tensor, queries: Tensor, k: int) -> list[
     """Rows that may be among the k best of each query, by fp32 dot products."""
     best = torch.full((len(queries), k), -torch.inf)
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
-    for first, block in shards.blocks(len(alive), _rows(shards.dim, len(queries))):
-        mask = alive[first : first + len(block)]
-        scores = _dot(queries, torch.from_numpy(block))
-        if not mask.all():
-            scores.masked_fill_(~mask, torch.nan)
-        query, column = (scores >= best[:, -1:] - MARGIN).nonzero(as_tuple=True)
-        found = scores[query, column]
-        kept.append((query, column + first, found))
-        best = _raised(best, query, found)
-        if sum(len(part[0]) for part in kept) > 4 * k * len(queries) + SCORE_BYTES // 64:
-            kept = [_prune(kept, best[:, -1])]
+    blocks = shards.blocks(len(alive), _rows(shards.dim, len(queries)))
+    workers = min(THREADS, torch.get_num_threads())
+    with threads(workers) as pool:
+        for first, scores in ahead(pool, functools.partial(_dot, queries), blocks, workers + 1):
+            mask = alive[first : first + scores.shape[1]]
+            if not mask.all():
+                scores.masked_fill_(~mask, torch.nan)
+            query, column = (scores >= best[:, -1:] - MARGIN).nonzero(as_tuple=True)
+            found = scores[query, column]
+            kept.append((query, column + first, found))
+            best = _raised(best, query, found)
+            if sum(len(part[0]) for part in kept) > 4 * k * len(queries) + SCORE_BYTES // 64:
+                kept = [_prune(kept, best[:, -1])]
     query, row, _ = _prune(kept, best[:, -1])
     return [row[query == number].numpy() for number in range(len(queries))]
 
@@ -152,15 +157,17 @@ def _prune(
     return query[good], row[good], score[good]
 
 
-def _dot(queries: Tensor, block: Tensor) -> Tensor:
-    """(Q, n) products; converted tile by tile, which stays in the processor's cache."""
-    scores = torch.empty(len(queries), len(block))
-    tile = torch.empty(min(TILE, len(block)), block.shape[1])
-    for start in range(0, len(block), TILE):
-        part = block[start : start + TILE]
-        rows = tile[: len(part)].copy_(part)
-        scores[:, start : start + len(part)] = (rows @ queries.T).T
-    return scores
+def _dot(queries: Tensor, part: tuple[int, Rows]) -> tuple[int, Tensor]:
+    """First row and (Q, n) products; converted by tiles, which stay in the processor's cache."""
+    first, block = part
+    rows = torch.from_numpy(block)
+    scores = torch.empty(len(queries), len(rows))
+    tile = torch.empty(min(TILE, len(rows)), rows.shape[1])
+    for start in range(0, len(rows), TILE):
+        piece = rows[start : start + TILE]
+        fp32 = tile[: len(piece)].copy_(piece)
+        scores[:, start : start + len(piece)] = (fp32 @ queries.T).T
+    return first, scores
 
 
 def _best(shards: Shards, rows: NDArray[np.int64], query: NDArray[np.float64], k: int) -> Found:

@@ -1,0 +1,81 @@
+"""Threads of one core each, and work that looks ahead only so far."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+
+from recoseg.parallel import ahead, threads
+
+
+@pytest.fixture(autouse=True)
+def _three_torch_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def of_a_new_thread() -> int:
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return seen[0]
+
+
+def test_every_thread_has_one_core_and_nobody_else():
+    with threads(4) as pool:
+        gate = threading.Barrier(4)
+
+        def look(_number: int) -> tuple[int, int]:
+            gate.wait(10)
+            return threading.get_ident(), torch.get_num_threads()
+
+        seen = list(pool.map(look, range(4)))
+        assert len({ident for ident, _ in seen}) == 4
+        assert {count for _, count in seen} == {1}
+        assert torch.get_num_threads() == 3
+        assert of_a_new_thread() == 3
+    assert torch.get_num_threads() == 3
+    assert of_a_new_thread() == 3
+
+
+def test_results_come_in_order():
+    def slow(number: int) -> int:
+        time.sleep(0.001 * (number % 3))
+        return number
+
+    with threads(3) as pool:
+        assert list(ahead(pool, slow, range(50), 5)) == list(range(50))
+        assert list(ahead(pool, slow, [], 5)) == []
+
+
+def test_no_more_than_the_depth_is_under_way():
+    drawn = 0
+
+    def items():
+        nonlocal drawn
+        for number in range(100):
+            drawn += 1
+            yield number
+
+    with threads(2) as pool:
+        for used, _ in enumerate(ahead(pool, lambda number: number, items(), 4)):
+            assert drawn <= used + 4
+
+
+def test_an_error_in_a_thread_reaches_the_caller_and_ends_the_work():
+    begun = []
+
+    def fail(number: int) -> None:
+        begun.append(number)
+        if number == 3:
+            raise ValueError("three")
+
+    with pytest.raises(ValueError, match="three"), threads(1) as pool:
+        list(ahead(pool, fail, range(1000), 10))
+    assert len(begun) < 20

@@ -582,6 +582,7 @@ def store(folder: Path, rows: np.ndarray, size: int) -> tuple[Shards, np.ndarray
 def oracle(
     half: np.ndarray, alive: np.ndarray, query: np.ndarray, k: int
 ) -> list[tuple[int, float]]:
+    query = query / np.linalg.norm(query)
     rows = half.astype(np.float64)
     norms = np.linalg.norm(rows, axis=1)
     scores = (rows * query).sum(1) / np.where(norms > 0, norms, 1)

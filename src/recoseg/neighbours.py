@@ -19,7 +19,7 @@ from recoseg.similarity import unit
 
 BLOCK_BYTES = 16 * 2**20
 SCORE_BYTES = 64 * 2**20
-TILE = 1024
+TILE = 512
 THREADS = 8
 # Rows are unit vectors rounded to fp16: a row's norm is within 2**-11 of 1, so a dot product is
 # that close to the cosine, and two of them keep their order if they differ by twice that. The rest

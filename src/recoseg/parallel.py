@@ -28,6 +28,7 @@ def threads(count: int) -> Iterator[ThreadPoolExecutor]:
 
     def start() -> None:
         torch.set_num_threads(1)
+        torch.get_num_threads()  # a thread takes its setting for good when it is first asked
         ready.wait()
 
     with ThreadPoolExecutor(count) as pool:

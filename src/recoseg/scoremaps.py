@@ -46,7 +46,7 @@ class ScoreMaps:
     def grid(self) -> tuple[int, int]:
         """(h, w) of the finer factor."""
         shapes = [m.shape[-2:] for m in (self.visual, self.language) if m is not None]
-        return max((int(h), int(w)) for h, w in shapes)
+        return max(int(h) for h, _ in shapes), max(int(w) for _, w in shapes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,8 @@ class Scorer:
         height, width = images.short_side(image.shape, size)
         # A very long strip would need unbounded memory at a fixed short side.
         shrink = min(1.0, LONGEST * size / max(height, width))
-        target = max(1, round(height * shrink)), max(1, round(width * shrink))
+        # An encoder needs at least one of its cells.
+        target = max(_CELL, round(height * shrink)), max(_CELL, round(width * shrink))
         return images.to_tensor(images.resize(image, target))[None]
 
     def _encode(self, pixels: Tensor) -> Pair:
@@ -135,14 +136,17 @@ class _Blend:
         """Add a tile's (C, h, w) map whose pixels begin at (top, left)."""
         if tile is None:
             return
-        cell = TILE // tile.shape[-1]
+        height, width = tile.shape[-2:]
         if self._sum is None or self._weight is None:
-            shape = self._size[0] // cell, self._size[1] // cell
+            # Ends with the last tile, so that strides that do not divide one leave no gap.
+            shape = (
+                _cells(self._size[0] - TILE, height) + height,
+                _cells(self._size[1] - TILE, width) + width,
+            )
             self._sum = tile.new_zeros(len(tile), *shape)
             self._weight = tile.new_zeros(shape)
-        height, width = tile.shape[-2:]
-        rows = slice(top // cell, top // cell + height)
-        columns = slice(left // cell, left // cell + width)
+        row, column = _cells(top, height), _cells(left, width)
+        rows, columns = slice(row, row + height), slice(column, column + width)
         weight = _tent(height, tile)[:, None] * _tent(width, tile)[None]
         self._sum[:, rows, columns] += tile * weight
         self._weight[rows, columns] += weight
@@ -160,6 +164,10 @@ def _cosines(features: Tensor | None, vectors: Tensor | None) -> Tensor | None:
     return cosine_map(features, vectors)[0].float()
 
 
+def _cells(pixels: int, per_tile: int) -> int:
+    return round(pixels * per_tile / TILE)
+
+
 def _tent(length: int, like: Tensor) -> Tensor:
     steps = torch.arange(length, device=like.device, dtype=like.dtype)
     return torch.minimum(steps + 1, length - steps)
@@ -169,5 +177,5 @@ def _mean(maps: list[Tensor | None]) -> Tensor | None:
     present = [m for m in maps if m is not None]
     if not present:
         return None
-    size = max((int(m.shape[-2]), int(m.shape[-1])) for m in present)
+    size = max(int(m.shape[-2]) for m in present), max(int(m.shape[-1]) for m in present)
     return torch.stack([upsample(m[None], size)[0] for m in present]).mean(dim=0)

@@ -8,6 +8,7 @@ PINS := pyproject.toml requirements/ci.txt
 PHOTOS ?=
 CONCEPTS ?=
 BENCH ?= crf seeds search
+DATA ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench clean
@@ -27,10 +28,12 @@ check: $(VENV)/.dev  ## lint, format, types and floors
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_floors.py
 
-bench: $(VENV)/.dev  ## every benchmark; BENCH="crf seeds" runs some, results go to benchmarks/results
+bench: $(VENV)/.dev  ## speed into benchmarks/results, BENCH="crf seeds" for some; DATA=folder for quality
 	@mkdir -p benchmarks/results
 	@for name in $(BENCH); do echo "== $$name"; \
 		$(BIN)/python benchmarks/$$name.py --out benchmarks/results/$$name.json || exit 1; done
+	@test -z "$(DATA)" || { echo "== lite"; \
+		$(BIN)/python benchmarks/lite.py "$(DATA)" --out benchmarks/results/lite.json; }
 
 clean:  ## remove the environment and what tools left behind
 	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

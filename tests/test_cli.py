@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -434,3 +435,28 @@ def test_the_program_refuses_what_is_not_there():
 
 def test_the_program_refuses_wrong_usage():
     assert process("segment").returncode == 2
+
+
+def test_the_program_stops_at_ctrl_c_with_a_sentence():
+    code = """
+import sys, time
+from recoseg.cli import main
+from recoseg.models import registry
+
+def slow():
+    print("ready", flush=True)
+    time.sleep(60)
+
+registry.available = slow
+sys.argv = ["recoseg", "models"]
+main()
+"""
+    command = [sys.executable, "-c", code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as program:
+        assert program.stdout.readline() == "ready\n"
+        program.send_signal(signal.SIGINT)
+        _, err = program.communicate(timeout=30)
+    assert program.returncode == 130
+    assert err.startswith("recoseg: stopped; ")
+    assert "Traceback" not in err

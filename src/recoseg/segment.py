@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -73,7 +74,9 @@ class Segmenter:
             raise InputError(f"no system {system!r}; choose 'reco' or 'denseclip'.")
         self.bank = bank if concepts is None else bank.subset(list(dict.fromkeys(concepts)))
         if not len(self.bank):
-            raise BankError("the bank holds no concept; add one first.")
+            raise BankError("the bank holds no concept, or none was chosen; add or name one.")
+        if unknown and system != "reco":
+            raise InputError("thresholds for 'unknown' are of the scores of system 'reco'; use it.")
         self.refine = refine
         self.unknown = unknown
         self.system = system
@@ -104,8 +107,9 @@ class Segmenter:
 
     def many(self, sources: Iterable[ImageLike]) -> Iterator[Segmentation]:
         """Segment images one after the other, each as it is asked for."""
-        for source in sources:
-            yield self(source)
+        if isinstance(sources, str | bytes | Path):
+            raise InputError("many takes a list of images; call the segmenter itself for one.")
+        return (self(source) for source in sources)
 
     def choose(self, concepts: Sequence[str]) -> Segmenter:
         """A segmenter of some concepts with the same settings and the same loaded models."""
@@ -148,6 +152,8 @@ class Segmenter:
         return torch.softmax(scores / self.crf.temperature, dim=0)
 
     def _checked_thresholds(self) -> Tensor:
+        if UNKNOWN in self.bank.names:
+            raise BankError(f"a concept is called {UNKNOWN!r} itself; leave it out, or rename it.")
         missing = [c.name for c in self.bank.concepts if c.threshold is None]
         if missing:
             raise BankError(
@@ -161,7 +167,8 @@ def _working_size(image: RGB) -> tuple[int, int]:
     """(H, W) at which scores and the CRF are computed: the image's own, up to 0.64 megapixels."""
     height, width = image.shape[:2]
     shrink = min(1.0, (WORKING_PIXELS / (height * width)) ** 0.5)
-    return max(1, round(height * shrink)), max(1, round(width * shrink))
+    rows, columns = max(1, round(height * shrink)), max(1, round(width * shrink))
+    return min(rows, WORKING_PIXELS), min(columns, WORKING_PIXELS)
 
 
 def _decide(
@@ -180,11 +187,11 @@ def _rows(maps: Tensor, size: tuple[int, int], top: int) -> Tensor:
     """Rows top .. top + 256 of ``upsample(maps, size)``, without making the rest."""
     height, width = size
     bottom = min(height, top + _BAND)
-    at = (torch.arange(top, bottom, device=maps.device) + 0.5) * (maps.shape[1] / height) - 0.5
+    at = (torch.arange(top, bottom, dtype=torch.float64) + 0.5) * (maps.shape[1] / height) - 0.5
     at = at.clamp(0, maps.shape[1] - 1)
-    low = at.floor().long()
+    low = at.long()
     high = (low + 1).clamp_max(maps.shape[1] - 1)
-    share = (at - low).to(maps.dtype)[:, None]
+    share = (at - low).to(maps)[:, None]
     rows = maps[:, low] * (1 - share) + maps[:, high] * share
     return upsample(rows[None], (bottom - top, width))[0]
 

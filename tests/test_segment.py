@@ -1,0 +1,367 @@
+"""The segmenter on painted photos, where every pixel's right label is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from recoseg.concept import Concept
+from recoseg.concepts import ConceptBank
+from recoseg.errors import BankError, ImageError, InputError, RecipeError, UnknownConcept
+from recoseg.models.trio import Models
+from recoseg.recipe import CRF, Recipe
+from recoseg.segment import WORKING_PIXELS, Segmenter, _decide, _rows, _working_size
+from recoseg.similarity import unit, upsample
+from tests.toys import COLOURS, Toy, paint
+
+NAMES = ("red", "green", "blue", "yellow")
+RECIPE = Recipe(
+    name="toy", retrieval="toy", dense="toy", encoder="toy", templates="plain", image_size=64,
+    ce=False, contexts=(), crf=CRF(temperature=0.05),
+)  # fmt: skip
+
+
+def bank_of(names=NAMES, toy=None, thresholds=None, recipe=RECIPE):
+    toy = toy or Toy()
+    concepts = [
+        Concept(name, (name,), text, text, threshold=(thresholds or {}).get(name))
+        for name, text in zip(names, toy.embed_texts(names), strict=True)
+    ]
+    return ConceptBank(tuple(concepts), (), recipe, Models(toy, toy, toy).fingerprints)
+
+
+def segmenter(names=NAMES, thresholds=None, recipe=RECIPE, **options):
+    toy = Toy()
+    bank = bank_of(names, toy, thresholds, recipe)
+    return Segmenter(bank, models=Models(toy, toy, toy), **options)
+
+
+def photo(background="green", square="red", shape=(64, 64)):
+    pixels = np.full((*shape, 3), COLOURS[background], np.uint8)
+    top, left = shape[0] // 4, shape[1] // 4
+    pixels[top : shape[0] - top, left : shape[1] - left] = COLOURS[square]
+    return pixels
+
+
+def truth(image, names=NAMES):
+    out = np.full(image.shape[:2], 255)
+    for i, name in enumerate(names):
+        out[(image == COLOURS[name]).all(axis=-1)] = i
+    return out
+
+
+def assert_equal(first, second):
+    assert first.names == second.names
+    assert np.array_equal(first.labels, second.labels)
+    assert np.array_equal(first.confidence, second.confidence)
+
+
+@pytest.mark.parametrize("refine", [True, False])
+@pytest.mark.parametrize("system", ["reco", "denseclip"])
+@pytest.mark.parametrize("shape", [(64, 64), (64, 96), (200, 120)])
+def test_a_red_square_on_green_is_red_on_green(refine, system, shape):
+    image = photo(shape=shape)
+    # Not yellow, which the mean of red and green at a border is.
+    result = segmenter(NAMES[:3], refine=refine, system=system)(image)
+    assert result.labels.shape == result.confidence.shape == shape
+    assert result.labels.dtype == np.uint8
+    assert result.confidence.dtype == np.float32
+    assert set(np.unique(result.labels)) == {0, 1}
+    assert (result.labels == truth(image)).mean() > 0.97
+    assert np.array_equal(result.image, image)
+
+
+def test_the_crf_puts_the_border_where_the_colours_change():
+    image = photo(shape=(120, 120))
+    plain, sharp = (segmenter(NAMES[:3], refine=refine)(image) for refine in (False, True))
+    errors = [(r.labels != truth(image)).sum() for r in (plain, sharp)]
+    assert errors[0] > 0
+    assert errors[1] < errors[0]
+    assert_equal(segmenter(NAMES[:3], refine=True)(image, refine=False), plain)
+    assert_equal(segmenter(NAMES[:3], refine=False)(image, refine=True), sharp)
+    # The scores are those before the CRF.
+    assert torch.equal(plain.maps, sharp.maps)
+
+
+def test_every_kind_of_source_gives_the_same(tmp_path):
+    segment, path = segmenter(), paint(tmp_path / "a.png", "green", "red")
+    expected = segment(np.asarray(Image.open(path)))
+    rgba = io.BytesIO()
+    Image.open(path).convert("RGBA").save(rgba, "PNG")
+    for source in (path, str(path), path.read_bytes(), Image.open(path), rgba.getvalue()):
+        assert_equal(segment(source), expected)
+    with pytest.raises(ImageError, match=r"nowhere\.png"):
+        segment(tmp_path / "nowhere.png")
+    with pytest.raises(ImageError):
+        segment(np.zeros((4, 4, 3), np.float32))
+
+
+def test_a_grey_photo_is_a_photo():
+    grey = np.full((64, 64), 245, np.uint8)
+    grey[:, 32:] = 10
+    result = segmenter(("white", "black"))(grey)
+    assert (result.labels == (np.arange(64) >= 32)).mean() > 0.97
+    assert_equal(segmenter(("white", "black"))(Image.fromarray(grey)), result)
+
+
+def test_concepts_are_labelled_in_the_order_asked_for():
+    image = photo()
+    chosen = segmenter(concepts=["blue", "green", "red"])
+    result = chosen(image)
+    assert chosen.names == result.names == ("blue", "green", "red")
+    assert (result.labels == truth(image, ("blue", "green", "red"))).mean() > 0.97
+    assert result.maps.shape[0] == 3
+    assert_equal(segmenter()(image, ["blue", "green", "red"]), result)
+    assert_equal(segmenter().choose(["blue", "green", "red"])(image), result)
+    assert_equal(segmenter()(image, NAMES[::-1]), segmenter(NAMES[::-1])(image))
+
+
+def test_duplicates_count_once():
+    result = segmenter()(photo(), ["red", "green", "red"])
+    assert result.names == ("red", "green")
+    assert segmenter(concepts=["red", "red"]).names == ("red",)
+
+
+def test_one_concept_takes_everything_with_certainty():
+    for refine in (True, False):
+        result = segmenter(refine=refine)(photo(), ["blue"])
+        assert not result.labels.any()
+        assert np.allclose(result.confidence, 1)
+        assert result.confidence.max() <= 1
+
+
+def test_choosing_keeps_settings_and_models():
+    toy = Toy()
+    models, levels = Models(toy, toy, toy), dict.fromkeys(NAMES, 0.1)
+    first = Segmenter(
+        bank_of(NAMES, toy, levels), refine=False, unknown=True, temperature=0.5, models=models
+    )
+    second = first.choose(["red"])
+    assert second.names == ("red", "unknown")
+    assert (second.refine, second.crf) == (False, first.crf)
+    assert second._models is models
+    assert first.names == (*NAMES, "unknown")
+    assert segmenter(system="denseclip").choose(["red"]).system == "denseclip"
+
+
+def test_an_unknown_name_is_told_with_its_neighbour():
+    for choose in (
+        lambda: segmenter(concepts=["yelow"]),
+        lambda: segmenter()(photo(), ["yelow"]),
+        lambda: segmenter().choose(["yelow"]),
+    ):
+        with pytest.raises(UnknownConcept, match="did you mean yellow"):
+            choose()
+
+
+@pytest.mark.parametrize("string", ["red", "r", ""])
+def test_a_string_is_not_a_list_of_names(string):
+    with pytest.raises(InputError, match="list of names"):
+        segmenter(concepts=string)
+    with pytest.raises(InputError, match="list of names"):
+        segmenter()(photo(), string)
+
+
+def test_nothing_to_look_for_is_refused():
+    with pytest.raises(BankError, match="no concept"):
+        Segmenter(bank_of().drop(NAMES), models=segmenter()._models)
+    with pytest.raises(BankError, match="no concept"):
+        segmenter()(photo(), [])
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(InputError, match="choose 'reco' or 'denseclip'"):
+        segmenter(system="stego")
+    with pytest.raises(RecipeError, match="temperature"):
+        segmenter(temperature=0.0)
+
+
+def test_foreign_models_are_refused():
+    strange = Toy(seed=1)
+    with pytest.raises(BankError, match="model at hand"):
+        Segmenter(bank_of(), models=Models(strange, strange, strange))
+    toy = Toy()
+    with pytest.raises(BankError, match="encoder"):
+        Segmenter(bank_of(), models=Models(toy, toy, strange))
+
+
+def test_a_smaller_temperature_is_surer():
+    sure, unsure = (segmenter(refine=False, temperature=t)(photo()) for t in (0.01, 1.0))
+    assert np.array_equal(sure.labels, unsure.labels)
+    assert (sure.confidence > unsure.confidence).all()
+    assert_equal(segmenter(temperature=0.05)(photo()), segmenter()(photo()))
+
+
+def test_a_recipe_without_language_scores_by_reference_alone():
+    image = photo()
+    silent = segmenter(recipe=RECIPE.replace(denseclip=False), refine=False)(image)
+    spoken = segmenter(refine=False)(image)
+    baseline = segmenter(recipe=RECIPE.replace(denseclip=False), refine=False, system="denseclip")
+    product = torch.from_numpy(silent.scores * baseline(image).scores)
+    assert torch.allclose(torch.from_numpy(spoken.scores), product, atol=2e-2)
+    assert (silent.labels == truth(image)).mean() > 0.9
+
+
+def test_the_references_decide_and_the_baseline_does_not_see_them():
+    toy = Toy()
+    bank = bank_of(("red", "green"), toy)
+    swapped = [
+        dataclasses.replace(c, reference=other.reference)
+        for c, other in zip(bank.concepts, bank.concepts[::-1], strict=True)
+    ]
+    swapped = dataclasses.replace(
+        bank, concepts=tuple(swapped), recipe=RECIPE.replace(denseclip=False)
+    )
+    models, image = Models(toy, toy, toy), photo()
+    correct = truth(image, ("red", "green"))
+    assert (Segmenter(swapped, models=models)(image).labels == 1 - correct).mean() > 0.97
+    baseline = Segmenter(swapped, models=models, system="denseclip")
+    assert (baseline(image).labels == correct).mean() > 0.97
+
+
+def test_the_same_image_gives_the_same_result_and_changes_nothing():
+    segment, image = segmenter(), photo()
+    before, bank = image.copy(), segment.bank
+    first = segment(image)
+    segment(photo("blue", "yellow"))
+    assert_equal(segment(image), first)
+    assert np.array_equal(image, before)
+    assert segment.bank is bank
+
+
+def test_many_is_lazy():
+    read = []
+
+    def sources():
+        for colour in ("red", "blue"):
+            read.append(colour)
+            yield photo(colour, colour)
+
+    results = segmenter().many(sources())
+    assert read == []
+    assert not next(results).labels.any()
+    assert read == ["red"]
+    assert (next(results).labels == 2).all()
+    with pytest.raises(StopIteration):
+        next(results)
+
+
+@pytest.mark.parametrize("one", ["photo.jpg", b"bytes"])
+def test_many_refuses_one_image_at_once(one):
+    with pytest.raises(InputError, match="list of images"):
+        segmenter().many(one)
+
+
+def test_unknown_needs_calibration():
+    with pytest.raises(BankError, match=r"'red' has no threshold.*recoseg\.calibrate"):
+        segmenter(unknown=True)
+    with pytest.raises(BankError, match="'yellow' has no threshold"):
+        segmenter(thresholds=dict.fromkeys(NAMES[:3], 0.5), unknown=True)
+    partly = segmenter(thresholds={"red": 0.5}, unknown=True, concepts=["red"])
+    assert partly.names == ("red", "unknown")
+
+
+def test_unknown_is_refused_where_it_means_nothing():
+    levels = {"red": 0.5, "unknown": 0.5}
+    with pytest.raises(BankError, match="called 'unknown' itself"):
+        segmenter(("red", "unknown"), levels, unknown=True)
+    assert segmenter(("red", "unknown"), levels).names == ("red", "unknown")
+    with pytest.raises(InputError, match="system 'reco'"):
+        segmenter(thresholds=dict.fromkeys(NAMES, 0.5), unknown=True, system="denseclip")
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (900, 1000)])
+def test_a_foreign_colour_is_unknown(shape):
+    segment = segmenter(
+        ("red", "yellow"), {"red": 0.38, "yellow": 0.38}, unknown=True, refine=False
+    )
+    image = photo("red", "blue", shape)
+    result = segment(image)
+    assert result.names == ("red", "yellow", "unknown")
+    assert result.maps.shape[0] == 2
+    assert (result.labels == np.where(truth(image) == 0, 0, 2)).mean() > 0.95
+
+
+def test_thresholds_reject_by_the_score_of_the_label():
+    image = photo()
+    open_ = segmenter(refine=False)(image)
+    won = np.take_along_axis(open_.scores, open_.labels[None].astype(int), axis=0)[0]
+    for level in (0.0, float(np.median(won)), 1.0):
+        levels = dict.fromkeys(NAMES, level)
+        result = segmenter(thresholds=levels, unknown=True, refine=False)(image)
+        expected = np.where(won >= np.float32(level), open_.labels, len(NAMES))
+        assert np.array_equal(result.labels, expected)
+
+
+def test_a_large_image_goes_through_tiles():
+    image = photo(shape=(1400, 1300))
+    segment = segmenter(refine=False)
+    calls = segment._models.dense.calls
+    result = segment(image)
+    assert segment._models.dense.calls - calls > 2
+    assert result.labels.shape == result.confidence.shape == (1400, 1300)
+    assert result.maps.shape[1] * result.maps.shape[2] <= 1.01 * WORKING_PIXELS
+    assert result.scores.shape == (4, 1400, 1300)
+    assert (result.labels == truth(image)).mean() > 0.99
+    assert 0 <= result.confidence.min() <= result.confidence.max() <= 1
+
+
+@pytest.mark.parametrize("refine", [True, False])
+@pytest.mark.parametrize("shape", [(1, 64), (64, 1), (1, 1), (1, 3000), (3, 7)])
+def test_images_of_one_pixel_height_are_images(shape, refine):
+    result = segmenter(refine=refine)(np.full((*shape, 3), COLOURS["blue"], np.uint8))
+    assert result.labels.shape == shape
+    assert (result.labels == 2).all()
+    assert np.isfinite(result.confidence).all()
+
+
+@given(
+    h=st.integers(1, 40), w=st.integers(1, 12), more=st.integers(0, 700), wider=st.integers(0, 9)
+)
+@settings(max_examples=40, deadline=None)
+def test_bands_of_rows_are_those_of_the_whole(h, w, more, wider):
+    generator = torch.Generator().manual_seed(h * 99 + w)
+    maps = torch.rand(3, h, w, generator=generator, dtype=torch.float64)
+    size = h + more, w + wider
+    whole = upsample(maps[None], size)[0]
+    bands = torch.cat([_rows(maps, size, top) for top in range(0, size[0], 256)], dim=1)
+    assert bands.shape == whole.shape
+    assert torch.allclose(bands, whole, atol=1e-10, rtol=0)
+    rough = torch.cat([_rows(maps.float(), size, top) for top in range(0, size[0], 256)], dim=1)
+    assert torch.allclose(rough, whole.float(), atol=1e-6, rtol=0)
+    labels, confidence = _decide(maps.float().softmax(dim=0), size)
+    assert labels.shape == confidence.shape == size
+    assert confidence.max() <= 1
+
+
+@given(st.integers(1, 100_000_000), st.integers(1, 4000))
+def test_the_working_size_keeps_shape_and_is_bounded(long, short):
+    for size in ((long, short), (short, long)):
+        image = np.broadcast_to(np.uint8(0), (*size, 3))
+        height, width = _working_size(image)
+        assert 1 <= height <= size[0]
+        assert 1 <= width <= size[1]
+        assert height * width <= 2.1 * WORKING_PIXELS
+        if long * short <= WORKING_PIXELS:
+            assert (height, width) == size
+        elif min(height, width) > 50:
+            assert height / width == pytest.approx(size[0] / size[1], rel=0.02)
+
+
+def test_scales_of_vectors_do_not_matter():
+    toy, image = Toy(), photo()
+    bank = bank_of(NAMES, toy)
+    scaled = dataclasses.replace(
+        bank, concepts=tuple(dataclasses.replace(c, reference=unit(c.reference) * 7)
+                             for c in bank.concepts)
+    )  # fmt: skip
+    models = Models(toy, toy, toy)
+    results = [Segmenter(b, models=models)(image) for b in (bank, scaled)]
+    assert np.array_equal(results[0].labels, results[1].labels)

@@ -27,7 +27,7 @@ from recoseg.models.trio import Models
 from recoseg.progress import track
 from recoseg.recipe import LITE
 from recoseg.refine import Field
-from recoseg.scoremaps import Scorer, ScoreMaps
+from recoseg.scoremaps import ScoreMaps, Scorer
 
 NAMES = {
     "msrc": "building,grass,tree,cow,horse,sheep,sky,mountain,aeroplane,water,face,car,bicycle,"

@@ -65,10 +65,9 @@ class Segmentation:
     @property
     def colours(self) -> NDArray[np.uint8]:
         """(len(names), 3) RGB, the same for the same number of names; ``unknown`` is grey."""
-        known = [name for name in self.names if name != UNKNOWN]
-        colours = palette.colours(len(known))
-        grey = np.full((len(self.names) - len(known), 3), 128, np.uint8)
-        return np.concatenate([colours, grey])
+        grey = self.names[-1:] == (UNKNOWN,)
+        colours = palette.colours(len(self.names) - grey)
+        return np.concatenate([colours, np.full((int(grey), 3), 128, np.uint8)])
 
     def overlay(
         self, opacity: float = 0.5, edges: bool = True, legend: bool = False
@@ -105,7 +104,8 @@ class Segmentation:
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise InputError(f"labels are saved as PNG, not {path.name!r}; end the path in .png.")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with durable.told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         durable.write(path, self._png())
         table = [
             {"id": i, "name": name, "colour": [int(v) for v in colour]}

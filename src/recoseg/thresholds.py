@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from recoseg.concepts import ConceptBank
 from recoseg.errors import ArchiveError, ImageError, InputError
@@ -43,6 +43,8 @@ def calibrate(
     """
     if not 0 < quantile < 1:
         raise InputError(f"quantile must lie between 0 and 1, not {quantile!r}.")
+    if sample < 1:
+        raise InputError(f"sample must be at least one image, not {sample!r}.")
     new = [concept.name for concept in bank.concepts if concept.threshold is None]
     if not new:
         return bank
@@ -51,16 +53,25 @@ def calibrate(
     bank.check(models)
     texts = chosen.texts if bank.recipe.denseclip else None
     scorer = Scorer(models, bank.recipe, texts, chosen.references)
+    # NumPy's, because that of older torch refuses more than 16 million values.
+    levels = np.quantile(_scores(scorer, index, sample, progress), quantile, axis=1)
+    return bank.with_thresholds(dict(zip(new, levels.tolist(), strict=True)))
+
+
+def _scores(scorer: Scorer, index: Index, sample: int, progress: Progress) -> NDArray[np.float32]:
+    """(C, all pixels) scores of images chosen evenly, each on its own grid."""
     ids = sorted(index.ids)
+    if not ids:
+        raise ArchiveError("the archive holds no image; add some to the index.")
     picked = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, sample).astype(int))]
+    finest = round(scorer.recipe.image_size * max(scorer.recipe.scales))
     values = []
     for id in track(picked, label="calibrating", progress=progress):
         try:
-            maps = scorer(index.image(id, at_least=bank.recipe.image_size))
+            maps = scorer(index.image(id, at_least=finest))
         except (ArchiveError, ImageError, OSError):
             continue
-        values.append(maps.at(maps.grid).flatten(1).cpu())
+        values.append(maps.at(maps.grid).flatten(1).cpu().numpy())
     if not values:
         raise ArchiveError("no image of the archive can be read; is its folder still there?")
-    levels = torch.cat(values, dim=1).quantile(quantile, dim=1)
-    return bank.with_thresholds(dict(zip(new, levels.tolist(), strict=True)))
+    return np.concatenate(values, axis=1)

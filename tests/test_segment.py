@@ -365,3 +365,18 @@ def test_scales_of_vectors_do_not_matter():
     models = Models(toy, toy, toy)
     results = [Segmenter(b, models=models)(image) for b in (bank, scaled)]
     assert np.array_equal(results[0].labels, results[1].labels)
+
+
+def test_of_many_concepts_those_that_win_nowhere_change_no_label():
+    others = [f"thing {i}" for i in range(60)]
+    few = segmenter(("red", "green"))(photo())
+    thresholds = dict.fromkeys([*others, "red", "green"], 0.0)
+    many = segmenter([*others[:30], "green", *others[30:], "red"], thresholds, unknown=True)(
+        photo()
+    )
+    named = np.array(many.names)[many.labels]
+    winners = set(np.unique(named))
+    assert {"red", "green"} <= winners
+    assert (named == np.array(few.names)[few.labels]).mean() > 0.9
+    assert many.scores.shape == (62, 64, 64)
+    np.testing.assert_allclose(sum(many.area.values()), 1)

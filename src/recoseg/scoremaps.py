@@ -42,6 +42,16 @@ class ScoreMaps:
         ]
         return factors[0] * factors[1] if len(factors) == 2 else factors[0]
 
+    def take(self, concepts: Tensor) -> ScoreMaps:
+        """The maps of some concepts, by their indices."""
+        language = None if self.language is None else self.language[concepts]
+        return ScoreMaps(language, None if self.visual is None else self.visual[concepts])
+
+    @property
+    def count(self) -> int:
+        """C, how many concepts."""
+        return max(len(m) for m in (self.visual, self.language) if m is not None)
+
     @property
     def grid(self) -> tuple[int, int]:
         """(h, w) of the finer factor."""

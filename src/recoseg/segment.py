@@ -18,7 +18,7 @@ from recoseg.errors import BankError, InputError
 from recoseg.images import RGB, ImageLike
 from recoseg.models.trio import Models
 from recoseg.refine import refine as crf_refine
-from recoseg.scoremaps import Scorer
+from recoseg.scoremaps import ScoreMaps, Scorer
 from recoseg.segmentation import UNKNOWN, Segmentation
 from recoseg.similarity import upsample
 
@@ -26,6 +26,7 @@ __all__ = ["Segmentation", "Segmenter", "System"]
 
 System = Literal["reco", "denseclip"]
 WORKING_PIXELS = 640_000
+CANDIDATES = 32
 _BAND = 256
 
 
@@ -126,17 +127,20 @@ class Segmenter:
     def _segment(self, image: RGB, refine: bool) -> Segmentation:
         working = _working_size(image)
         maps = self._scorer()(image)
-        scores = maps.at(working)
+        chosen = _candidates(maps)
+        scores = maps.take(chosen).at(working)
         probabilities = self._probabilities(image, scores, refine)
-        labels, confidence = _decide(probabilities, (image.shape[0], image.shape[1]))
+        winners, confidence = _decide(probabilities, (image.shape[0], image.shape[1]))
+        labels = chosen.cpu().numpy()[winners]
         if self._thresholds is not None:
-            labels = _reject(labels, scores, self._thresholds)
+            rejected = _rejected(winners, scores, self._thresholds[chosen.cpu()])
+            labels = np.where(rejected, len(self._thresholds), labels)
         return Segmentation(
             labels=labels.astype(np.uint8 if len(self.names) <= 256 else np.uint16),
             names=self.names,
             confidence=confidence,
             image=image,
-            maps=scores.cpu(),
+            maps=(scores if len(chosen) == maps.count else maps.at(maps.grid)).cpu(),
         )
 
     def _scorer(self) -> Scorer:
@@ -196,11 +200,24 @@ def _rows(maps: Tensor, size: tuple[int, int], top: int) -> Tensor:
     return upsample(rows[None], (bottom - top, width))[0]
 
 
-def _reject(labels: NDArray[np.int64], scores: Tensor, thresholds: Tensor) -> NDArray[np.int64]:
-    """Labels with C (unknown) where the working-grid score of the label is below its threshold."""
-    passed = scores.cpu() >= thresholds[:, None, None]
+def _candidates(maps: ScoreMaps) -> Tensor:
+    """Indices of all concepts; of more than 32, the largest 32 of those that win somewhere.
+
+    The hundred others of a large bank win nowhere, but would cost the CRF a minute on a photo.
+    """
+    if maps.count <= CANDIDATES:
+        return torch.arange(maps.count)
+    height, width = maps.grid
+    winners = maps.at((2 * height, 2 * width)).argmax(dim=0).flatten()
+    area = torch.bincount(winners, minlength=maps.count)
+    largest = area.sort(descending=True, stable=True).indices[:CANDIDATES]
+    return largest[area[largest] > 0].sort().values
+
+
+def _rejected(labels: NDArray[np.int64], scores: Tensor, thresholds: Tensor) -> NDArray[np.bool_]:
+    """Where the working-grid score of a pixel's label is below that label's threshold."""
+    failed = (scores.cpu() < thresholds[:, None, None]).numpy()
     height, width = labels.shape
-    rows = np.arange(height) * passed.shape[1] // height
-    columns = np.arange(width) * passed.shape[2] // width
-    kept = passed.numpy()[labels, rows[:, None], columns[None]]
-    return np.where(kept, labels, len(thresholds))
+    rows = np.arange(height) * failed.shape[1] // height
+    columns = np.arange(width) * failed.shape[2] // width
+    return np.asarray(failed[labels, rows[:, None], columns[None]])

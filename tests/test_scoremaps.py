@@ -271,3 +271,11 @@ def test_scores_of_concepts_do_not_depend_on_each_other():
     alone = Scorer(score.models, score.recipe, score.texts[1:2], score.references[1:2])
     both = score(image).at((64, 96))
     assert torch.allclose(alone(image).at((64, 96))[0], both[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("factors", [{}, {"texts": False}, {"references": False}])
+def test_some_of_the_maps_are_taken_by_index(factors):
+    maps = scorer(**factors)(noise(64, 96))
+    taken = maps.take(torch.tensor([2, 0]))
+    assert (maps.count, taken.count) == (3, 2)
+    assert torch.equal(taken.at((9, 9)), maps.at((9, 9))[[2, 0]])

@@ -17,7 +17,15 @@ from recoseg.concepts import ConceptBank
 from recoseg.errors import BankError, ImageError, InputError, RecipeError, UnknownConcept
 from recoseg.models.trio import Models
 from recoseg.recipe import CRF, Recipe
-from recoseg.segment import WORKING_PIXELS, Segmenter, _decide, _rows, _working_size
+from recoseg.segment import (
+    CANDIDATES,
+    WORKING_PIXELS,
+    Segmenter,
+    _candidates,
+    _decide,
+    _rows,
+    _working_size,
+)
 from recoseg.similarity import unit, upsample
 from tests.toys import COLOURS, Toy, paint
 
@@ -380,3 +388,34 @@ def test_of_many_concepts_those_that_win_nowhere_change_no_label():
     assert (named == np.array(few.names)[few.labels]).mean() > 0.9
     assert many.scores.shape == (62, 64, 64)
     np.testing.assert_allclose(sum(many.area.values()), 1)
+
+
+def test_candidates_are_the_largest_winners_and_decide_as_all_do_where_one_of_them_wins():
+    image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    image = np.kron(image[::8, ::8], np.ones((8, 8, 1), np.uint8))
+    segment = segmenter([f"thing {i}" for i in range(150)], refine=False)
+    maps = segment._scorer()(image)
+    chosen = _candidates(maps).tolist()
+    assert chosen == sorted(set(chosen))
+    assert 0 < len(chosen) <= CANDIDATES
+    all_of_them = maps.at((96, 96)).argmax(dim=0).numpy()
+    labels = segment(image).labels
+    assert set(np.unique(labels)) <= set(chosen)
+    among = np.isin(all_of_them, chosen)
+    assert among.mean() > 0.5
+    assert np.array_equal(labels[among], all_of_them[among])
+    area = np.bincount(all_of_them.ravel(), minlength=150)
+    assert int(area.argmax()) in chosen
+
+
+def test_candidates_of_a_small_bank_are_all():
+    segment = segmenter([f"thing {i}" for i in range(CANDIDATES)])
+    maps = segment._scorer()(photo("red", "red"))
+    assert _candidates(maps).tolist() == list(range(CANDIDATES))
+
+
+def test_a_bank_of_more_than_256_concepts_has_16_bit_labels():
+    names = [*(f"thing {i}" for i in range(299)), "red"]
+    result = segmenter(names)(photo("red", "red"))
+    assert result.labels.dtype == np.uint16
+    assert (result.labels == 299).all()

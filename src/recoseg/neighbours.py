@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Collection
 from typing import NamedTuple
@@ -34,6 +33,9 @@ class Hit(NamedTuple):
     score: float
 
 
+# Query number, row and score of each row that may be among the best, sorted by query.
+Survivors = tuple[Tensor, Tensor, Tensor]
+# Rows and cosines of one query, best first.
 Found = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
@@ -122,52 +124,63 @@ def mean(shards: Shards, counts: NDArray[np.int32]) -> NDArray[np.float32]:
 def _candidates(shards: Shards, alive: Tensor, queries: Tensor, k: int) -> list[NDArray[np.int64]]:
     """Rows that may be among the k best of each query, by fp32 dot products."""
     best = torch.full((len(queries), k), -torch.inf)
-    kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    kept: list[Survivors] = []
+
+    def scan(part: tuple[int, Rows]) -> Survivors:
+        # The bound may be late by a block or two: then a few more rows survive, and none is lost.
+        return _survivors(queries, part, alive, best[:, -1:], k)
+
     blocks = shards.blocks(len(alive), _rows(shards.dim, len(queries)))
     workers = min(THREADS, torch.get_num_threads())
     with threads(workers) as pool:
-        for first, scores in ahead(pool, functools.partial(_dot, queries), blocks, workers + 1):
-            mask = alive[first : first + scores.shape[1]]
-            if not mask.all():
-                scores.masked_fill_(~mask, torch.nan)
-            query, column = (scores >= best[:, -1:] - MARGIN).nonzero(as_tuple=True)
-            found = scores[query, column]
-            kept.append((query, column + first, found))
-            best = _raised(best, query, found)
+        for query, row, score in ahead(pool, scan, blocks, workers + 1):
+            kept.append((query, row, score))
+            best = _raised(best, query, score)
             if sum(len(part[0]) for part in kept) > 4 * k * len(queries) + SCORE_BYTES // 64:
                 kept = [_prune(kept, best[:, -1])]
     query, row, _ = _prune(kept, best[:, -1])
     return [row[query == number].numpy() for number in range(len(queries))]
 
 
+def _survivors(
+    queries: Tensor, part: tuple[int, Rows], alive: Tensor, bound: Tensor, k: int
+) -> Survivors:
+    """Rows of one block that reach a bound (Q, 1), or the block's own k-th best if that is more."""
+    first, block = part
+    scores = _dot(queries, torch.from_numpy(block))
+    mask = alive[first : first + len(block)]
+    if not mask.all():
+        scores.masked_fill_(~mask, -torch.inf)
+    if len(block) >= k:
+        bound = torch.maximum(bound, scores.topk(k).values[:, -1:])
+    query, column = ((scores >= bound - MARGIN) & mask).nonzero(as_tuple=True)
+    return query, column + first, scores[query, column]
+
+
 def _raised(best: Tensor, query: Tensor, found: Tensor) -> Tensor:
     """The k best scores of each query (Q, k), with those ``found``, which are sorted by query."""
     counts = torch.bincount(query, minlength=len(best))
     first = counts.cumsum(0) - counts
-    table = torch.full((len(best), int(counts.max())), -torch.inf)
+    table = torch.full((len(best), max(1, int(counts.max()))), -torch.inf)
     table[query, torch.arange(len(query)) - first[query]] = found
     return torch.cat([best, table], dim=1).topk(best.shape[1]).values
 
 
-def _prune(
-    kept: list[tuple[Tensor, Tensor, Tensor]], floor: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _prune(kept: list[Survivors], floor: Tensor) -> Survivors:
     query, row, score = (torch.cat(parts) for parts in zip(*kept, strict=True))
     good = score >= floor[query] - MARGIN
     return query[good], row[good], score[good]
 
 
-def _dot(queries: Tensor, part: tuple[int, Rows]) -> tuple[int, Tensor]:
-    """First row and (Q, n) products; converted by tiles, which stay in the processor's cache."""
-    first, block = part
-    rows = torch.from_numpy(block)
+def _dot(queries: Tensor, rows: Tensor) -> Tensor:
+    """(Q, n) products; converted tile by tile, which stays in the processor's cache."""
     scores = torch.empty(len(queries), len(rows))
     tile = torch.empty(min(TILE, len(rows)), rows.shape[1])
     for start in range(0, len(rows), TILE):
         piece = rows[start : start + TILE]
         fp32 = tile[: len(piece)].copy_(piece)
         scores[:, start : start + len(piece)] = (fp32 @ queries.T).T
-    return first, scores
+    return scores
 
 
 def _best(shards: Shards, rows: NDArray[np.int64], query: NDArray[np.float64], k: int) -> Found:

@@ -419,3 +419,12 @@ def test_a_bank_of_more_than_256_concepts_has_16_bit_labels():
     result = segmenter(names)(photo("red", "red"))
     assert result.labels.dtype == np.uint16
     assert (result.labels == 299).all()
+
+
+def test_confidence_does_not_jump_where_a_bank_becomes_large():
+    plain = np.full((64, 64, 3), COLOURS["red"], np.uint8)
+    confidences = [
+        segmenter(["red", *(f"thing {i}" for i in range(count))], refine=False)(plain).confidence
+        for count in (31, 32)
+    ]
+    assert abs(confidences[0] - confidences[1]).max() < 0.05

@@ -130,6 +130,8 @@ class Segmenter:
         chosen = _candidates(maps)
         scores = maps.take(chosen).at(working)
         probabilities = self._probabilities(image, scores, refine)
+        if len(chosen) < maps.count:
+            probabilities = probabilities * _mass(maps, chosen, self.crf.temperature, working)
         winners, confidence = _decide(probabilities, (image.shape[0], image.shape[1]))
         labels = chosen.cpu().numpy()[winners]
         if self._thresholds is not None:
@@ -212,6 +214,12 @@ def _candidates(maps: ScoreMaps) -> Tensor:
     area = torch.bincount(winners, minlength=maps.count)
     largest = area.sort(descending=True, stable=True).indices[:CANDIDATES]
     return largest[area[largest] > 0].sort().values
+
+
+def _mass(maps: ScoreMaps, chosen: Tensor, temperature: float, size: tuple[int, int]) -> Tensor:
+    """(1, H, W) probability that the concepts left out leave to the chosen ones."""
+    everything = torch.softmax(maps.at(maps.grid) / temperature, dim=0)
+    return upsample(everything[chosen].sum(dim=0, keepdim=True)[None], size)[0]
 
 
 def _rejected(labels: NDArray[np.int64], scores: Tensor, thresholds: Tensor) -> NDArray[np.bool_]:

@@ -194,16 +194,18 @@ def _assemble(corners: Ints, weights: Floats, blurs: tuple[Sparse, ...], m: int)
     """The lattice with D^-1/2 folded into both ends."""
     n, size = corners.shape
     starts = np.arange(0, n * size + 1, size, dtype=np.int32)
-    columns = corners.reshape(-1)
-    values = torch.from_numpy(np.bincount(columns, weights.reshape(-1), minlength=m)).float()
-    values = values.unsqueeze(1)
+    reading = csr_array((weights.reshape(-1), corners.reshape(-1), starts), shape=(n, m))
+    values = reading.T @ np.ones(n, np.float32)
     for blur in blurs:
-        values = blur @ values
-    total = (_sparse(starts, columns, weights.reshape(-1)) @ values).numpy()
-    weights = (weights / np.sqrt(total)).reshape(-1)
-    transposed = csr_array((weights, columns, starts), shape=(n, m)).tocsc()
-    splat = _sparse(transposed.indptr, transposed.indices, transposed.data)
-    return Lattice(splat, blurs, _sparse(starts, columns, weights))
+        parts = (blur.weights.numpy(), blur.columns.numpy(), blur.starts.numpy())
+        values = csr_array(parts, shape=(m, m)) @ values
+    reading.data /= np.sqrt(reading @ values).repeat(size)
+    splat = reading.tocsc()
+    return Lattice(
+        _sparse(splat.indptr, splat.indices, splat.data),
+        blurs,
+        _sparse(reading.indptr, reading.indices, reading.data),
+    )
 
 
 def _sparse(starts: Ints, columns: Ints, weights: Floats) -> Sparse:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from recoseg import ingest, update
+from recoseg import journal, update
 from recoseg.index import Index
 from tests.toys import Toy
 
-WRITING = ("ingest.py", "shards.py", "ledger.py", "durable.py", "update.py")
+WRITING = ("ingest.py", "journal.py", "shards.py", "ledger.py", "durable.py", "update.py")
 PACKAGE = str(Path(update.__file__).parent)
 
 
@@ -53,7 +53,7 @@ def die_at_line(number: int) -> None:
 
 
 def work(source: str, out: str, flush_rows: int, dies: int | None) -> None:
-    ingest.FLUSH_ROWS, update.SHARD_ROWS = flush_rows, 23
+    journal.FLUSH_ROWS, update.SHARD_ROWS = flush_rows, 23
     model = Slow() if dies is None else Steady()
     if dies is not None:
         die_at_line(dies)

@@ -28,7 +28,7 @@ TABLE = {
         models
     """,
     "2 memory": """
-        archive sources tars index update ingest ledger manifest shards neighbours retrieve
+        archive sources tars index update ingest journal ledger manifest shards neighbours retrieve
     """,
     "3 the method": """
         cosegment keytable lattice refine reference concept evidence request builder bankfile

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recoseg import durable, ingest, neighbours, update
+from recoseg import durable, journal, neighbours, update
 from recoseg.archive import Archive
 from recoseg.errors import (
     ArchiveError,
@@ -134,6 +134,18 @@ class TestBuild:
         hits = index.search(model.embed_texts(["red"]), 8)[0]
         assert [hit.id for hit in hits] == [*(f"copy{i}.png" for i in range(7)), "red.png"]
         assert len({hit.score for hit in hits}) == 1
+
+    @pytest.mark.parametrize("cores", [2, 4])
+    def test_encoders_side_by_side_change_nothing(self, built, photos, tmp_path, cores):
+        for i in range(30):
+            shutil.copy(photos / "red.png", photos / f"copy {i}.png")
+        torch.set_num_threads(cores)
+        model = Counting()
+        index = Index.build(photos, tmp_path / "y", model=model, batch_size=1, progress=False)
+        assert sum(model.batches) == len(PAINTED)
+        assert len(index) == len(PAINTED) + 30
+        np.testing.assert_array_equal(index.vectors(built.ids), built.vectors(built.ids))
+        assert torch.get_num_threads() == cores
 
     def test_from_tar_shards(self, tmp_path, toy):
         tar(tmp_path / "s.tar", {f"{colour}.png": png(colour) for colour in COLOURS})
@@ -466,7 +478,7 @@ class TestTorn:
 
     @pytest.mark.parametrize("moment", ["append", "commit", "clear"])
     def test_an_interrupt_inside_a_flush(self, photos, tmp_path, monkeypatch, moment):
-        monkeypatch.setattr(ingest, "FLUSH_ROWS", 2)
+        monkeypatch.setattr(journal, "FLUSH_ROWS", 2)
         armed = [True]
 
         def once(function):
@@ -504,7 +516,7 @@ class TestTorn:
         )
 
     def test_readers_beside_a_writer_see_whole_states(self, photos, tmp_path, monkeypatch):
-        monkeypatch.setattr(ingest, "FLUSH_ROWS", 1)
+        monkeypatch.setattr(journal, "FLUSH_ROWS", 1)
         monkeypatch.setattr(update, "SHARD_ROWS", 3)
         for i in range(30):
             paint(photos / f"{i}.png", "red", "black", size=20 + 2 * i)

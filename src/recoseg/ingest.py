@@ -1,11 +1,15 @@
-"""Images into vectors: files are read and decoded by threads while the model encodes."""
+"""Images into vectors: files are read and decoded by threads while the model encodes.
+
+On a CPU the model, too, runs in several threads of one core each, on a batch per thread: that is
+faster than all cores on one batch, most of all on a machine that does other things as well.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -14,16 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recoseg import images
-from recoseg.archive import Archive, Item, Skipped
+from recoseg.archive import Archive, Item
 from recoseg.errors import RecosegError
-from recoseg.ledger import Writer
+from recoseg.journal import Journal
 from recoseg.models.base import JointModel
 from recoseg.parallel import ahead, threads
-from recoseg.shards import Shards
 from recoseg.similarity import unit
 
-FLUSH_SECONDS = 2.0
-FLUSH_ROWS = 4096
+MAX_ENCODERS = 8
 
 
 class Prepared(NamedTuple):
@@ -35,65 +37,8 @@ class Prepared(NamedTuple):
     reason: str = ""
 
 
-@dataclass
-class Journal:
-    """What is done and not yet on disk; ``flush`` makes it durable, rows first.
-
-    Attributes:
-        shards: where rows go.
-        writer: where everything else goes.
-        outcome: called with each image's item and content hash once they are recorded.
-        skipped: called with each file left out once that is recorded.
-    """
-
-    shards: Shards
-    writer: Writer
-    outcome: Callable[[Item, bytes], None]
-    skipped: Callable[[Skipped], None]
-    _vectors: dict[bytes, NDArray[np.float16]] = field(default_factory=dict)
-    _images: list[tuple[Item, bytes]] = field(default_factory=list)
-    _skipped: list[Skipped] = field(default_factory=list)
-    _since: float = field(default_factory=time.monotonic)
-
-    def holds(self, digest: bytes) -> bool:
-        """Whether this content has a vector, on disk or about to be."""
-        return digest in self._vectors or self.writer.row_of(digest) is not None
-
-    def vector(self, digest: bytes, row: NDArray[np.float16]) -> None:
-        """Note the vector (d,) of a content."""
-        self._vectors[digest] = row
-
-    def image(self, item: Item, digest: bytes) -> None:
-        """Note that a file has a content whose vector is noted."""
-        self._images.append((item, digest))
-        self._maybe_flush()
-
-    def skip(self, item: Item, reason: str) -> None:
-        """Note that a file is left out."""
-        self._skipped.append(Skipped(item.id, reason))
-        self._maybe_flush()
-
-    def _maybe_flush(self) -> None:
-        late = time.monotonic() - self._since > FLUSH_SECONDS
-        if late or len(self._images) + len(self._skipped) >= FLUSH_ROWS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Sync the rows, then commit the records of them and of all else in one transaction."""
-        first = self.writer.rows()
-        if self._vectors:
-            self.shards.append(first, np.stack(list(self._vectors.values())))
-        if self._images or self._skipped:
-            vectors = list(enumerate(self._vectors, start=first))
-            self.writer.commit(vectors, self._images, self._skipped)
-        for item, digest in self._images:
-            self.outcome(item, digest)
-        for skipped in self._skipped:
-            self.skipped(skipped)
-        self._vectors.clear()
-        self._images.clear()
-        self._skipped.clear()
-        self._since = time.monotonic()
+# Files by content, each content once; the first of its files has the pixels.
+Batch = dict[bytes, list[Prepared]]
 
 
 def ingest(
@@ -106,32 +51,23 @@ def ingest(
     workers: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Read, decode and encode ``items`` in order and note what came of each.
+    """Read, decode and encode ``items`` and note what came of each, vectors in their order.
 
     However this ends, what was encoded is flushed. A content seen before is not encoded again.
     """
-    waiting: dict[bytes, list[Prepared]] = {}
+    on_cpu = torch.device(model.device).type == "cpu"
+    encoders = min(MAX_ENCODERS, torch.get_num_threads()) if on_cpu else 1
     try:
-        with threads(workers) as pool:
+        with threads(workers) as decoding, threads(encoders) as encoding:
+            line = _Line(encoding, encoders, model, journal, advance)
             for done in ahead(
-                pool,
+                decoding,
                 lambda item: prepare(archive, item, model, journal),
                 items,
                 depth=workers + 2 * batch_size,
             ):
-                if done.reason:
-                    journal.skip(done.item, done.reason)
-                    advance(1)
-                elif done.digest in waiting:
-                    waiting[done.digest].append(done)
-                elif done.pixels is None or journal.holds(done.digest):
-                    journal.image(done.item, done.digest)
-                    advance(1)
-                else:
-                    waiting[done.digest] = [done]
-                    if len(waiting) >= batch_size:
-                        _encode(waiting, model, journal, advance)
-            _encode(waiting, model, journal, advance)
+                line.take(done, batch_size)
+            line.finish()
     finally:
         journal.flush()
 
@@ -155,27 +91,74 @@ def prepare(archive: Archive, item: Item, model: JointModel, journal: Journal) -
         )
 
 
-def _encode(
-    waiting: dict[bytes, list[Prepared]],
-    model: JointModel,
-    journal: Journal,
-    advance: Callable[[int], None],
-) -> None:
-    if not waiting:
-        return
-    pixels = [same[0].pixels for same in waiting.values()]
+def encode(model: JointModel, pixels: Sequence[Tensor]) -> NDArray[np.float16]:
+    """(B, d) unit vectors of a batch; rows that are not finite, or zero, are all NaN."""
     with torch.inference_mode():
-        batch = torch.stack([tensor for tensor in pixels if tensor is not None])
-        vectors = unit(model.embed_images(batch).float()).cpu()
+        vectors = unit(model.embed_images(torch.stack(list(pixels))).float()).cpu()
     usable = torch.isfinite(vectors).all(dim=1) & vectors.any(dim=1)
-    rows = vectors.numpy().astype(np.float16)
-    for row, good, (digest, same) in zip(rows, usable.tolist(), waiting.items(), strict=True):
-        if good:
-            journal.vector(digest, row)
-        for done in same:
+    return torch.where(usable[:, None], vectors, torch.nan).numpy().astype(np.float16)
+
+
+class _Line:
+    """Batches on their way through the model; they are settled in the order they were begun."""
+
+    def __init__(
+        self,
+        pool: ThreadPoolExecutor,
+        width: int,
+        model: JointModel,
+        journal: Journal,
+        advance: Callable[[int], None],
+    ) -> None:
+        self.pool, self.width, self.model = pool, width, model
+        self.journal, self.advance = journal, advance
+        self.waiting: Batch = {}
+        self.flying: deque[tuple[Batch, Future[NDArray[np.float16]]]] = deque()
+
+    def take(self, done: Prepared, batch_size: int) -> None:
+        """Note a file that needs no encoding, or put it into a batch and begin full ones."""
+        batches = [self.waiting, *(batch for batch, _ in self.flying)]
+        same = next((batch[done.digest] for batch in batches if done.digest in batch), None)
+        if done.reason:
+            self.journal.skip(done.item, done.reason)
+            self.advance(1)
+        elif same is not None:
+            same.append(done)
+        elif done.pixels is None or self.journal.holds(done.digest):
+            self.journal.image(done.item, done.digest)
+            self.advance(1)
+        else:
+            self.waiting[done.digest] = [done]
+            if len(self.waiting) >= batch_size:
+                self._begin()
+
+    def finish(self) -> None:
+        """Encode what waits and settle everything."""
+        if self.waiting:
+            self._begin()
+        while self.flying:
+            self._settle()
+
+    def _begin(self) -> None:
+        pixels = [same[0].pixels for same in self.waiting.values()]
+        given = [tensor for tensor in pixels if tensor is not None]
+        self.flying.append((self.waiting, self.pool.submit(encode, self.model, given)))
+        self.waiting = {}
+        if len(self.flying) > self.width:
+            self._settle()
+
+    def _settle(self) -> None:
+        batch, future = self.flying[0]
+        rows = future.result()
+        self.flying.popleft()
+        for row, (digest, same) in zip(rows, batch.items(), strict=True):
+            good = not np.isnan(row[0])
             if good:
-                journal.image(done.item, digest)
-            else:
-                journal.skip(done.item, f"{done.item.id} has no finite embedding in {model.id}")
-        advance(len(same))
-    waiting.clear()
+                self.journal.vector(digest, row)
+            for done in same:
+                if good:
+                    self.journal.image(done.item, digest)
+                else:
+                    reason = f"{done.item.id} has no finite embedding in {self.model.id}"
+                    self.journal.skip(done.item, reason)
+            self.advance(len(same))

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from recoseg import durable, ledger
 from recoseg.archive import Archive, Item
 from recoseg.errors import ArchiveError, IndexDamaged
-from recoseg.ingest import Journal, ingest
+from recoseg.ingest import ingest
+from recoseg.journal import Journal
 from recoseg.ledger import Writer
 from recoseg.manifest import NAME, Manifest
 from recoseg.models.base import JointModel

@@ -53,11 +53,12 @@ def test_a_word_attends_to_the_pixels_that_fit_it():
     np.testing.assert_allclose(shared[:, :2], np.eye(2), atol=1e-6)
 
 
-class TestEverydayBank:
-    @pytest.fixture(scope="class")
-    def bank(self):
-        return ConceptBank.everyday()
+@pytest.fixture(scope="module")
+def bank():
+    return ConceptBank.everyday()
 
+
+class TestEverydayBank:
     def test_it_holds_what_the_listing_says(self, bank):
         listed = everyday_bank.names(everyday_bank.LISTING)
         assert list(bank) == list(listed)
@@ -68,11 +69,10 @@ class TestEverydayBank:
         assert all(concept.threshold is not None for concept in bank.concepts)
         bank.check(Models.load(bank.recipe, "cpu"))
 
-    def test_it_names_what_is_in_real_photos(self, bank):
+    def test_it_names_what_is_in_a_real_photo(self, bank):
         data = pytest.importorskip("skimage.data")
-        names = ["cat", "rocket", "cup", "road", "sea", "bicycle", "elephant", "pizza"]
+        names = ["cat", "flower", "road", "sea", "elephant", "motorcycle", "tree"]
         segmenter = Segmenter(bank, names, models=Models.load(bank.recipe, "cpu"))
-        for photo, name in (("chelsea", "cat"), ("rocket", "rocket"), ("coffee", "cup")):
-            area = segmenter(getattr(data, photo)()).area
-            assert max(area, key=lambda n: area[n]) == name
+        area = segmenter(data.chelsea()).area
+        assert max(area, key=lambda name: area[name]) == "cat"
         assert registry.load("lite", "cpu") is segmenter._models.encoder

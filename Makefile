@@ -38,17 +38,12 @@ bench: $(VENV)/.dev  ## speed into benchmarks/results, BENCH="crf seeds" for som
 clean:  ## remove the environment and what tools left behind
 	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/.runtime: $(PINS)
+$(VENV)/.made: $(PINS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; set PYTHON=..." >&2; exit 1; }
 	@echo "Installing into $(VENV); the first time this takes about two minutes and 6 GB."
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -e .
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.runtime
-	$(PIP) -e ".[demo]"
-	@touch $@
-
-$(VENV)/.dev: $(VENV)/.runtime
-	$(PIP) -e ".[dev]"
+$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: $(VENV)/.made
+	$(PIP) -e ".[$*]"
 	@touch $@

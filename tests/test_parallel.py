@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from recoseg.parallel import ahead, threads
+from recoseg.parallel import ahead, over, threads
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +79,18 @@ def test_an_error_in_a_thread_reaches_the_caller_and_ends_the_work():
     with pytest.raises(ValueError, match="three"), threads(1) as pool:
         list(ahead(pool, fail, range(1000), 10))
     assert len(begun) < 20
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+@pytest.mark.parametrize("count", [1, 2])
+def test_over_gives_the_same_with_and_without_threads(cores, count):
+    torch.set_num_threads(cores)
+    assert list(over(lambda number: number**2, range(20), count)) == [n**2 for n in range(20)]
+    assert torch.get_num_threads() == cores
+
+
+def test_over_works_on_one_core_without_threads():
+    torch.set_num_threads(1)
+    assert set(over(lambda _: threading.get_ident(), range(3), 1)) == {threading.get_ident()}
+    torch.set_num_threads(2)
+    assert threading.get_ident() not in set(over(lambda _: threading.get_ident(), range(3), 1))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recoseg.ledger import Snapshot
-from recoseg.parallel import ahead, threads
+from recoseg.parallel import over
 from recoseg.shards import Rows, Shards
 from recoseg.similarity import unit
 
@@ -132,12 +132,11 @@ def _candidates(shards: Shards, alive: Tensor, queries: Tensor, k: int) -> list[
 
     blocks = shards.blocks(len(alive), _rows(shards.dim, len(queries)))
     workers = min(THREADS, torch.get_num_threads())
-    with threads(workers) as pool:
-        for query, row, score in ahead(pool, scan, blocks, workers + 1):
-            kept.append((query, row, score))
-            best = _raised(best, query, score)
-            if sum(len(part[0]) for part in kept) > 4 * k * len(queries) + SCORE_BYTES // 64:
-                kept = [_prune(kept, best[:, -1])]
+    for query, row, score in over(scan, blocks, workers):
+        kept.append((query, row, score))
+        best = _raised(best, query, score)
+        if sum(len(part[0]) for part in kept) > 4 * k * len(queries) + SCORE_BYTES // 64:
+            kept = [_prune(kept, best[:, -1])]
     query, row, _ = _prune(kept, best[:, -1])
     return [row[query == number].numpy() for number in range(len(queries))]
 

@@ -55,3 +55,15 @@ def ahead(
             yield queue.popleft().result()
     while queue:
         yield queue.popleft().result()
+
+
+def over(function: Callable[[S], T], items: Iterable[S], count: int) -> Iterator[T]:
+    """``function`` of each item, in order, by ``count`` threads of one core each.
+
+    Where torch may use one core only, the caller does the work itself.
+    """
+    if count == 1 and torch.get_num_threads() == 1:
+        yield from map(function, items)
+    else:
+        with threads(count) as pool:
+            yield from ahead(pool, function, items, count + 1)

@@ -213,8 +213,10 @@ def test_a_constant_per_pixel_and_the_temperature_cancel():
     "crf", [CRF(gaussian_weight=1e6, bilateral_weight=1e6), CRF(temperature=1e-6)]
 )
 def test_extreme_settings_stay_finite(crf):
-    result = refine(noise(40, 12, 17), picture(), crf)
-    torch.testing.assert_close(result.sum(0), torch.ones(12, 17))
+    for scale in (1, 1e38):
+        scores = noise(40, 12, 17, scale=1).clamp(-3, 3) * scale
+        result = refine(scores, picture(), crf)
+        torch.testing.assert_close(result.sum(0), torch.ones(12, 17))
 
 
 @pytest.mark.parametrize("deviation", [1e-8, 0.1, 1e8])
@@ -257,9 +259,11 @@ def test_a_field_serves_many_scores():
 
 def test_mean_field_takes_any_points():
     points = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
-    unary = torch.log_softmax(noise(50, 4), dim=1)
+    unary = noise(4, 50)
     result = mean_field(unary, [(2.0, lattice.build(points))], 5)
-    torch.testing.assert_close(result.sum(1), torch.ones(50))
+    torch.testing.assert_close(result.sum(0), torch.ones(50))
+    shifted = mean_field(unary - 1000, [(2.0, lattice.build(points))], 5)
+    torch.testing.assert_close(shifted, result, atol=1e-3, rtol=0)
 
 
 def test_threads_do_not_disturb_each_other():
@@ -270,6 +274,19 @@ def test_threads_do_not_disturb_each_other():
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda job: refine(*job), jobs))
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_the_number_of_threads_and_the_mode_of_torch_do_not_show(count, mode):
+    scores, image = noise(40, 60, 70, seed=5), picture(60, 70)
+    expected = refine(scores, image, SMALL)
+    torch.set_num_threads(count)
+    with mode():
+        result = refine(scores * 1, image, SMALL)
+        assert torch.equal(result, expected)
+    assert torch.equal(refine(scores, image, SMALL), result)
+    assert torch.get_num_threads() == count
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

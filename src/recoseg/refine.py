@@ -84,32 +84,36 @@ class Field:
             kernels.append((crf.bilateral_weight, lattice.build(np.concatenate(features))))
         return cls(size, crf, tuple(kernels))
 
-    @torch.no_grad()
     def refine(self, scores: Tensor | NDArray[np.floating[Any]]) -> Tensor:
         """As ``recoseg.refine.refine``, for scores (C, H, W) of this field's size."""
         values = _checked_scores(scores, self.size)
-        unary = torch.log_softmax(values.float().cpu().flatten(1) / self.crf.temperature, dim=0)
-        result = mean_field(unary.t(), self.kernels, self.crf.iterations)
-        return result.t().reshape(values.shape).to(values.device)
+        unary = values.float().cpu().flatten(1)
+        unary = (unary - unary.amax(0)).div_(self.crf.temperature)
+        result = mean_field(unary, self.kernels, self.crf.iterations)
+        return result.reshape(values.shape).to(values.device)
 
 
+# A caller's inference mode is not that of the thread that does the updates.
+@torch.inference_mode(mode=False)
+@torch.no_grad()
 def mean_field(unary: Tensor, kernels: Sequence[tuple[float, Lattice]], iterations: int) -> Tensor:
     """Mean-field inference with Potts potentials (algorithm 1 of the paper, updated in parallel).
 
     Args:
-        unary: (n, C) float32, log probabilities of the unary potentials.
+        unary: (C, n) float32, logits of the unary potentials; finite, of any range.
         kernels: weight and filter of each pairwise potential of the n points.
         iterations: updates of all points.
 
     Returns:
-        (n, C) float32, marginal probabilities.
+        (C, n) float32, marginal probabilities.
     """
     _retain_memory()
-    # A block of classes at a time stays in cache.
-    count = -(-unary.shape[1] // _CLASSES)
-    blocks = [block.contiguous() for block in unary.contiguous().tensor_split(count, dim=1)]
-    marginals = [block.exp() for block in blocks]
     filters = [kernel.scaled(weight) for weight, kernel in kernels if weight]
+    # A block of classes at a time stays in cache.
+    parts = (unary - unary.amax(0)).tensor_split(-(-len(unary) // _CLASSES))
+    blocks = [part.t().contiguous() for part in parts]
+    marginals = [torch.empty_like(block) for block in blocks]
+    _softmax(blocks, marginals)
 
     @torch.no_grad()
     def update() -> None:
@@ -118,14 +122,14 @@ def mean_field(unary: Tensor, kernels: Sequence[tuple[float, Lattice]], iteratio
         )
 
     _repeat(update, iterations if filters else 0)
-    return torch.cat(marginals, dim=1)
+    return torch.cat([block.t() for block in marginals])
 
 
 def _retain_memory() -> None:
     # glibc holds on to freed memory up to twice the largest block it has seen freed (at most
     # 32 MiB); else it would return the filters' results to the system and fetch them anew, page
     # by page, at every step. Elsewhere this does nothing.
-    torch.empty((32 << 20) - (1 << 16), dtype=torch.uint8)
+    torch.empty((32 << 20) - (1 << 16), dtype=torch.uint8, device="cpu")
 
 
 def _repeat(update: Callable[[], None], times: int) -> None:
@@ -159,8 +163,8 @@ def _logits(unary: Tensor, marginals: Tensor, filters: Sequence[Lattice]) -> Ten
 def _softmax(logits: list[Tensor], out: list[Tensor]) -> None:
     """Softmax over the columns of all blocks (n, c) together, into ``out``."""
     total = _exponentials(logits, out)
-    # Messages are not negative, so the largest logit is at least -log C: nothing underflows, and
-    # overflow takes weights far above the usual.
+    # Messages are not negative, so the largest logit is at least that of the unary, 0: there is no
+    # underflow, and overflow takes weights far above the usual.
     if not math.isfinite(total.sum()):
         peak = torch.stack([logit.amax(1) for logit in logits]).amax(0).unsqueeze(1)
         total = _exponentials([logit - peak for logit in logits], out)
@@ -174,7 +178,7 @@ def _exponentials(logits: list[Tensor], out: list[Tensor]) -> Tensor:
     with np.errstate(over="ignore"):
         for logit, block in zip(logits, out, strict=True):
             np.exp(logit.numpy(), out=block.numpy())
-            sums.append(block @ torch.ones(block.shape[1]))
+            sums.append(block @ block.new_ones(block.shape[1]))
     return sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
 
 
@@ -228,6 +232,7 @@ def _checked_scores(scores: object, size: tuple[int, int]) -> Tensor:
             f"scores of this image must have the shape (C, {size[0]}, {size[1]}), not "
             f"{tuple(values.shape)}; resize them with recoseg.similarity.upsample."
         )
-    if not bool(values.float().isfinite().all()):
+    low, high = values.float().aminmax()
+    if not math.isfinite(low) or not math.isfinite(high):
         raise InputError("scores hold NaN or infinity; check the model that made them.")
     return values

@@ -16,14 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+import machine
 import numpy as np
 import pydensecrf.densecrf as densecrf
 import torch
@@ -47,7 +46,10 @@ def main() -> None:
             torch.set_num_threads(threads)
             rows.append(compare(photos, classes, options.repeats, options.patience))
     if options.out:
-        text = json.dumps({**machine(options), "rows": rows}, indent=1)
+        settings = {"photos": PHOTOS, "size": options.size, "repeats": options.repeats}
+        libraries = {name: version(name) for name in ("numpy", "scipy", "pydensecrf2")}
+        facts = {**machine.described(), "versions": libraries, **settings}
+        text = json.dumps({**facts, "rows": rows}, indent=1)
         options.out.write_text(text + "\n", encoding="utf-8")
 
 
@@ -154,22 +156,6 @@ def colour_scores(image: np.ndarray, classes: int) -> np.ndarray:
     rows = rng.integers(0, image.shape[0], classes)
     centres = blurred[rows, rng.integers(0, image.shape[1], classes)]
     return -0.05 * np.linalg.norm(blurred - centres[:, None, None], axis=-1).astype(np.float32)
-
-
-def machine(options: argparse.Namespace) -> dict[str, object]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
-    return {
-        "commit": commit,
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "versions": {name: version(name) for name in ("torch", "numpy", "scipy", "pydensecrf2")},
-        "photos": PHOTOS,
-        "size": options.size,
-        "repeats": options.repeats,
-    }
 
 
 def arguments() -> argparse.Namespace:

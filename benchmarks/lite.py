@@ -11,12 +11,11 @@ import argparse
 import contextlib
 import hashlib
 import json
-import platform
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import machine
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -55,6 +54,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--every", type=int, default=1, help="score each n-th photo only")
     args = parser.parse_args()
+    facts = {**machine.described(), "every": args.every}
     index = archive_index(args.data, args.index or args.data / "archive.index")
     models = Models.load(LITE)
     table = {}
@@ -69,9 +69,8 @@ def main() -> None:
         ).items():
             table[f"{name}: {label}"] = result
             print(f"{name:10} {label:26} mIoU {result['miou']:5} accuracy {result['accuracy']:5}")
-    provenance = {"every": args.every, "machine": machine(), "torch": torch.__version__}
     if args.out is not None:
-        args.out.write_text(json.dumps({"rows": table, **provenance}, indent=1) + "\n")
+        args.out.write_text(json.dumps({**facts, "rows": table}, indent=1) + "\n")
 
 
 @contextlib.contextmanager
@@ -147,15 +146,6 @@ def confused(truth: NDArray, predicted: NDArray, count: int) -> NDArray:
     valid = truth < count
     flat = truth[valid].astype(np.int64) * count + predicted[valid]
     return np.bincount(flat, minlength=count * count).reshape(count, count)
-
-
-def machine() -> dict[str, object]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    return {
-        "cpu": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "commit": commit.stdout.strip(),
-    }
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import platform
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import machine
 import numpy as np
 import torch
 
@@ -62,7 +61,8 @@ def main() -> None:
         one = run(lambda: index.search(queries[:1], options.k), options.repeats)
         rows.append(row("recoseg, one query", options.rows, one))
     if options.out:
-        text = json.dumps({**machine(options), "results": rows}, indent=1)
+        settings = {"queries": options.queries, "k": options.k, "dim": options.dim}
+        text = json.dumps({**machine.described(), **settings, "results": rows}, indent=1)
         options.out.write_text(text + "\n", encoding="utf-8")
 
 
@@ -118,19 +118,13 @@ def run(function: Callable[[], Any], repeats: int) -> Measured:
     seconds, processor, peak = float("inf"), float("inf"), 0.0
     for _ in range(repeats):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        before = status("VmRSS")
+        before = machine.memory("VmRSS")
         start, busy = time.perf_counter(), time.process_time()
         result = function()
         seconds = min(seconds, time.perf_counter() - start)
         processor = min(processor, time.process_time() - busy)
-        peak = max(peak, status("VmHWM") - before)
+        peak = max(peak, machine.memory("VmHWM") - before)
     return Measured(seconds, processor, peak, result)
-
-
-def status(field: str) -> float:
-    """A figure of this process in MiB."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def row(name: str, rows: int, ours: Measured, other: Measured | None = None) -> dict[str, Any]:
@@ -146,31 +140,6 @@ def row(name: str, rows: int, ours: Measured, other: Measured | None = None) -> 
         data["times_less_memory"] = round(other.mib / ours.mib, 1)
     print(json.dumps(data), flush=True)
     return data
-
-
-def machine(options: argparse.Namespace) -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    model = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    return {
-        "commit": commit.stdout.strip(),
-        "machine": {"processor": model[0] if model else platform.processor(), "cores": len(model)},
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "queries": options.queries,
-        "k": options.k,
-        "dim": options.dim,
-    }
 
 
 def arguments() -> argparse.Namespace:

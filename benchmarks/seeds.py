@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import machine
 import torch
 from torch import Tensor
 
@@ -50,7 +49,8 @@ def main() -> None:
         rows.append(row(pixels, "released slice", released, truth, features))
         del truth, released
     if options.out:
-        text = json.dumps({**machine(options), "rows": rows}, indent=1)
+        facts = {**machine.described(), "images": options.images, "channels": CHANNELS}
+        text = json.dumps({**facts, "rows": rows}, indent=1)
         options.out.write_text(text + "\n", encoding="utf-8")
 
 
@@ -71,7 +71,7 @@ def run(function: Callable[[], Tensor], repeats: int) -> tuple[float, float, Ten
         start = time.perf_counter()
         scores = function()
         best = min(best, time.perf_counter() - start)
-        peak = max(peak, status("VmHWM") - before)
+        peak = max(peak, machine.memory("VmHWM") - before)
     return best, peak, scores
 
 
@@ -98,30 +98,10 @@ def row(
     return result
 
 
-def status(field: str) -> float:
-    """A memory field of this process in MiB (Linux)."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
-
-
 def reset_peak() -> float:
     """Forget the peak and give the memory now in use, MiB."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return status("VmRSS")
-
-
-def machine(options: argparse.Namespace) -> dict[str, object]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
-    return {
-        "commit": commit,
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "images": options.images,
-        "channels": CHANNELS,
-    }
+    return machine.memory("VmRSS")
 
 
 def arguments() -> argparse.Namespace:

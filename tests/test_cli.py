@@ -361,7 +361,7 @@ def test_the_guide_shows_the_way_in(words):
     result = CliRunner().invoke(app, words)
     for verb in ("index", "search", "concept", "segment", "models", "doctor"):
         assert verb in result.output
-    assert "recoseg segment photos/ --out segmented/" in result.output
+    assert "recoseg segment photos/ --concepts cat,grass,sky --out segmented/" in result.output
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ def stranger(monkeypatch, tmp_path):
     for name in ("street.jpg", "one.jpg", "two.jpg"):
         paint(tmp_path / name, "green", "red")
     index = recoseg.Index.build("photos", tmp_path / "toy.index", model=toy, progress=False)
-    bank = recoseg.ConceptBank.build(["red", "green"], index, small, progress=False)
+    words = {"cat": ["red"], "grass": ["green"], "sky": ["blue"]}
+    bank = recoseg.ConceptBank.build(words, index, small, progress=False)
     monkeypatch.setattr(recoseg.ConceptBank, "everyday", classmethod(lambda cls: bank))
     return tmp_path
 

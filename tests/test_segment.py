@@ -428,3 +428,10 @@ def test_confidence_does_not_jump_where_a_bank_becomes_large():
         for count in (31, 32)
     ]
     assert abs(confidences[0] - confidences[1]).max() < 0.05
+
+
+def test_all_names_of_a_segmenter_can_be_chosen():
+    whole = segmenter(thresholds=dict.fromkeys(NAMES, 0.1), unknown=True)
+    assert whole.choose(whole.names).names == whole.names
+    with pytest.raises(UnknownConcept, match="unknown"):
+        segmenter().choose(["red", "unknown"])

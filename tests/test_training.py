@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from skimage import data
 from training import everyday_bank, lite_head, words
 
 from recoseg import ConceptBank, Segmenter
@@ -70,7 +71,6 @@ class TestEverydayBank:
         bank.check(Models.load(bank.recipe, "cpu"))
 
     def test_it_names_what_is_in_a_real_photo(self, bank):
-        data = pytest.importorskip("skimage.data")
         names = ["cat", "flower", "road", "sea", "elephant", "motorcycle", "tree"]
         segmenter = Segmenter(bank, names, models=Models.load(bank.recipe, "cpu"))
         area = segmenter(data.chelsea()).area

@@ -1,7 +1,7 @@
 """Train the head of ``lite`` in closed form: ``python -m training.lite_head DATA OUT``.
 
-DATA holds the folders named in FOLDERS; OUT is the safetensors file to write. The same command on
-the same machine writes the same bytes. Steps:
+DATA holds the folders named in FOLDERS; OUT is the safetensors file to write. Nothing is random but
+a sample with a fixed seed. Steps:
 
 1. Dense features of every photo (short side 320, centre crop), cached beside OUT as fp16.
 2. One visual direction per word: shrinkage LDA of the word's photos, first on pooled features,

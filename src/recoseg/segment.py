@@ -113,7 +113,12 @@ class Segmenter:
         return (self(source) for source in sources)
 
     def choose(self, concepts: Sequence[str]) -> Segmenter:
-        """A segmenter of some concepts with the same settings and the same loaded models."""
+        """A segmenter of some concepts with the same settings and the same loaded models.
+
+        ``"unknown"`` among them is no concept to choose: it stays if it was asked for.
+        """
+        if self.unknown and not isinstance(concepts, str):
+            concepts = [name for name in concepts if name != UNKNOWN]
         return Segmenter(
             self.bank,
             concepts,

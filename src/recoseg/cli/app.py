@@ -24,7 +24,7 @@ Name a concept, point at a folder of unlabelled photos, get a segmenter.
 
 [bold]At once[/bold], with the bank of everyday concepts that comes with it:
 
-    recoseg segment photos/ --out segmented/
+    recoseg segment photos/ --concepts cat,grass,sky --out segmented/
 
 [bold]With your own photos and words[/bold] (no labels are needed):
 

@@ -33,7 +33,7 @@ class JointModel(Protocol):
         ...
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """Float (B, 3, H, W) in [0, 1] to unit vectors (B, d)."""
+        """Float (B, 3, H, W) in [0, 1] to unit vectors (B, d); several threads may call it."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:

@@ -1,0 +1,94 @@
+"""The screened pass against the plain one, and the maximum by halves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recoseg import support
+from recoseg.cosegment import cosegment
+from tests.oracles import cosegment as oracle
+
+problems = st.tuples(
+    st.integers(2, 6), st.integers(2, 24), st.integers(1, 6), st.integers(1, 6), st.integers(0, 999)
+)
+
+
+def problem(n, d, h, w, seed, common=0.5):
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(n, d, h, w, generator=generator)
+    features += common * torch.randn(1, d, 1, 1, generator=generator)
+    return features, torch.rand(n, h, w, generator=generator)
+
+
+@given(problems, st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_screened_has_the_maxima_of_the_literal_oracle(shape, weighted):
+    features, weights = problem(*shape)
+    weights = weights if weighted else None
+    got = support.screened(features, weights, None).flatten(1)
+    exact = oracle.scores(features.double(), None if weights is None else weights.double())
+    torch.testing.assert_close(got.amax(1).double(), exact.flatten(1).amax(1), atol=1e-6, rtol=0)
+    assert torch.equal(
+        got >= got.amax(1, keepdim=True) - 1e-6,
+        exact.flatten(1) >= exact.flatten(1).amax(1, keepdim=True) - 1e-6,
+    )
+
+
+@given(problems, st.floats(1e-6, 1))
+@settings(max_examples=60, deadline=None)
+def test_bfloat16_stays_within_the_bound_that_screening_trusts(shape, ceiling):
+    features, weights = problem(*shape)
+    weights *= ceiling
+    rough = support.scores(features, weights, None, torch.bfloat16)
+    exact = oracle.scores(features.double(), weights.double())
+    bound = support._BF16_ERROR * weights.flatten(1).amax(1).mean()
+    assert (rough - exact).abs().max() <= bound + 1e-9
+
+
+def test_only_the_candidates_are_scored_again(monkeypatch):
+    features, weights = problem(6, 64, 8, 8, 0, common=1.0)
+    counted = []
+    again = support._some
+    monkeypatch.setattr(
+        support,
+        "_some",
+        lambda p, o, chosen: counted.append(int(chosen.sum())) or again(p, o, chosen),
+    )
+    support.screened(features, weights, None)
+    assert 6 <= counted[0] < 6 * 64 / 2
+
+
+def test_pixels_that_are_all_alike_are_scored_in_full_precision():
+    features = torch.ones(3, 5, 4, 4)
+    torch.testing.assert_close(
+        support.screened(features, None, None), torch.ones(3, 4, 4), atol=1e-6, rtol=0
+    )
+
+
+@pytest.mark.parametrize("block", [None, 1, 4])
+def test_cosegment_by_screening_finds_the_same_seeds_as_float32(monkeypatch, block):
+    features, weights = problem(9, 48, 7, 5, 3, common=0.8)
+    plain = cosegment(features, weights, dtype=torch.float32)
+    monkeypatch.setattr(support, "screens", lambda features: True)
+    got = cosegment(features, weights, block=block)
+    assert torch.equal(got.seeds, plain.seeds)
+    torch.testing.assert_close(got.support, plain.support, atol=1e-6, rtol=0)
+    assert torch.equal(got.reference, plain.reference)
+
+
+def test_double_precision_and_small_problems_are_not_screened():
+    assert not support.screens(torch.zeros(2, 3, 4, 4))
+    assert not support.screens(torch.zeros(20, 3, 40, 40, dtype=torch.float64))
+
+
+@given(st.integers(1, 130), st.sampled_from([0, 1, -1]), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_largest_is_the_maximum(length, dim, seed):
+    generator = torch.Generator().manual_seed(seed)
+    shape = [3, 4, 2]
+    shape[dim] = length
+    values = torch.randn(shape, generator=generator)
+    assert torch.equal(support.largest(values, dim), values.amax(dim))

@@ -331,11 +331,15 @@ def test_segment_goes_on_past_a_broken_image_and_says_so(photos, bank):
 
 
 def test_segment_uses_the_everyday_bank_unless_told_otherwise(photos, bank, monkeypatch):
-    opened = ConceptBank.open(bank)
+    opened = ConceptBank.open(bank).with_thresholds({"red": 0.3, "yellow": 0.3})
     everyday = classmethod(lambda cls: opened)
     monkeypatch.setattr(ConceptBank, "everyday", everyday, raising=False)
     run("segment", photos, "--out", "out", "-q", "--no-refine")
     assert names_in("out") == ["red", "yellow"]
+    settings = json.loads(Path("out/manifest.json").read_text())["settings"]
+    assert settings["shortlist"] == 8
+    run("segment", photos, "--out", "all", "-q", "--no-refine", "--shortlist", 0)
+    assert json.loads(Path("all/manifest.json").read_text())["settings"]["shortlist"] is None
     assert len(data("concept", "list", "everyday")) == 2
 
 

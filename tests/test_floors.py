@@ -32,7 +32,7 @@ TABLE = {
     """,
     "3 the method": """
         cosegment support keytable lattice refine reference concept evidence request builder
-        bankfile concepts scoremaps segmentation segment thresholds
+        bankfile concepts scoremaps shortlist segmentation segment thresholds
     """,
     "4 measure, learn, hand over": """
         jobs batch doctor

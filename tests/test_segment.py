@@ -18,14 +18,13 @@ from recoseg.errors import BankError, ImageError, InputError, RecipeError, Unkno
 from recoseg.models.trio import Models
 from recoseg.recipe import CRF, Recipe
 from recoseg.segment import (
-    CANDIDATES,
     WORKING_PIXELS,
     Segmenter,
-    _candidates,
     _decide,
     _rows,
     _working_size,
 )
+from recoseg.shortlist import CANDIDATES, winning
 from recoseg.similarity import unit, upsample
 from tests.toys import COLOURS, Toy, paint
 
@@ -395,7 +394,7 @@ def test_candidates_are_the_largest_winners_and_decide_as_all_do_where_one_of_th
     image = np.kron(image[::8, ::8], np.ones((8, 8, 1), np.uint8))
     segment = segmenter([f"thing {i}" for i in range(150)], refine=False)
     maps = segment._scorer()(image)
-    chosen = _candidates(maps).tolist()
+    chosen = winning(maps).tolist()
     assert chosen == sorted(set(chosen))
     assert 0 < len(chosen) <= CANDIDATES
     all_of_them = maps.at((96, 96)).argmax(dim=0).numpy()
@@ -411,7 +410,7 @@ def test_candidates_are_the_largest_winners_and_decide_as_all_do_where_one_of_th
 def test_candidates_of_a_small_bank_are_all():
     segment = segmenter([f"thing {i}" for i in range(CANDIDATES)])
     maps = segment._scorer()(photo("red", "red"))
-    assert _candidates(maps).tolist() == list(range(CANDIDATES))
+    assert winning(maps).tolist() == list(range(CANDIDATES))
 
 
 def test_a_bank_of_more_than_256_concepts_has_16_bit_labels():
@@ -435,3 +434,37 @@ def test_all_names_of_a_segmenter_can_be_chosen():
     assert whole.choose(whole.names).names == whole.names
     with pytest.raises(UnknownConcept, match="unknown"):
         segmenter().choose(["red", "unknown"])
+
+
+def test_a_shortlist_keeps_the_concepts_that_stand_highest_over_their_thresholds():
+    names = (*NAMES, *(f"thing {i}" for i in range(40)))
+    short = segmenter(names, thresholds=dict.fromkeys(names, 0.4), shortlist=2)
+    result = short(photo())
+    assert {name for name, share in result.area.items() if share} == {"red", "green"}
+    assert result.scores.shape == (44, 64, 64)
+    # A threshold above what a concept reaches anywhere takes it off the list.
+    hub = segmenter(names, thresholds=dict.fromkeys(names, 0.4) | {"red": 40.0}, shortlist=2)
+    assert hub(photo()).area["red"] == 0
+
+
+def test_a_shortlist_of_all_changes_nothing():
+    thresholds = dict.fromkeys(NAMES, 0.3)
+    plain, short = segmenter(), segmenter(thresholds=thresholds, shortlist=4)
+    assert np.array_equal(plain(photo()).labels, short(photo()).labels)
+    np.testing.assert_allclose(plain(photo()).confidence, short(photo()).confidence)
+    assert short.choose(["red", "green"]).shortlist == 4
+
+
+def test_a_shortlist_needs_thresholds_and_at_least_one_concept():
+    with pytest.raises(BankError, match=r"has no threshold.*shortlist"):
+        segmenter(shortlist=2)
+    with pytest.raises(InputError, match="at least one concept, not 0"):
+        segmenter(thresholds=dict.fromkeys(NAMES, 0.3), shortlist=0)
+    with pytest.raises(InputError, match="scores of system"):
+        segmenter(thresholds=dict.fromkeys(NAMES, 0.3), shortlist=1, system="denseclip")
+
+
+def test_a_bank_with_a_concept_called_unknown_can_still_be_shortlisted():
+    names = ("red", "unknown")
+    result = segmenter(names, thresholds=dict.fromkeys(names, 0.3), shortlist=1)(photo())
+    assert result.names == names

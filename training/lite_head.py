@@ -88,7 +88,8 @@ def main(data: Path, out: Path) -> None:
     )
     head["visual_mean"] = photos.mean.contiguous()
     stored = {name: t.half() if name == "projection" else t.float() for name, t in head.items()}
-    save_file(stored, out, {"format": "recoseg-lite-head", "version": "1"})
+    # More than one entry here would be written in an order that differs from run to run.
+    save_file(stored, out, {"format": "recoseg-lite-head/1"})
     print(f"wrote {out} ({out.stat().st_size} bytes)")
 
 

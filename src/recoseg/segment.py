@@ -20,13 +20,13 @@ from recoseg.models.trio import Models
 from recoseg.refine import refine as crf_refine
 from recoseg.scoremaps import ScoreMaps, Scorer
 from recoseg.segmentation import UNKNOWN, Segmentation
+from recoseg.shortlist import likely, winning
 from recoseg.similarity import upsample
 
 __all__ = ["Segmentation", "Segmenter", "System"]
 
 System = Literal["reco", "denseclip"]
 WORKING_PIXELS = 640_000
-CANDIDATES = 32
 _BAND = 256
 
 
@@ -38,6 +38,7 @@ class Segmenter:
         names: what the labels mean, in order; ends in ``"unknown"`` if that was asked for.
         refine: whether the CRF sharpens borders.
         unknown: whether pixels below their concept's threshold are labelled unknown.
+        shortlist: how many concepts, the likeliest of the image, compete for its pixels, or None.
         system: ``"reco"``, or ``"denseclip"`` for the baseline that uses the names alone.
     """
 
@@ -48,6 +49,7 @@ class Segmenter:
         refine: bool = True,
         unknown: bool = False,
         *,
+        shortlist: int | None = None,
         temperature: float | None = None,
         system: System = "reco",
         models: Models | None = None,
@@ -60,6 +62,9 @@ class Segmenter:
             concepts: some of its names, in the order the labels shall have; None for all.
             refine: sharpen borders with the CRF (step 10).
             unknown: label what fits no concept; the bank must be calibrated.
+            shortlist: let only so many concepts, those most likely in the image, compete for its
+                pixels: for large banks, of which one image shows little; the bank must be
+                calibrated. None for all.
             temperature: of the CRF's unary, in place of the recipe's; smaller trusts scores more.
             system: ``"denseclip"`` leaves the reference embeddings out.
             models: the bank's models, if at hand.
@@ -67,25 +72,25 @@ class Segmenter:
 
         Raises:
             UnknownConcept: a name is not in the bank.
-            BankError: the bank is empty, of other models, or not calibrated for ``unknown``.
+            BankError: the bank is empty, of other models, or not calibrated for ``unknown`` or
+                ``shortlist``.
         """
         if isinstance(concepts, str):
             raise InputError(f"concepts must be a list of names; write [{concepts!r}].")
-        if system not in ("reco", "denseclip"):
-            raise InputError(f"no system {system!r}; choose 'reco' or 'denseclip'.")
+        _check(system, unknown, shortlist)
         self.bank = bank if concepts is None else bank.subset(list(dict.fromkeys(concepts)))
         if not len(self.bank):
             raise BankError("the bank holds no concept, or none was chosen; add or name one.")
-        if unknown and system != "reco":
-            raise InputError("thresholds for 'unknown' are of the scores of system 'reco'; use it.")
         self.refine = refine
         self.unknown = unknown
+        self.shortlist = shortlist
         self.system = system
         crf = self.bank.recipe.crf
         self.crf = crf if temperature is None else dataclasses.replace(crf, temperature=temperature)
         self._models = models or Models.load(self.bank.recipe, device)
         self.bank.check(self._models)
-        self._thresholds = self._checked_thresholds() if unknown else None
+        calibrated = unknown or shortlist is not None
+        self._thresholds = self._checked_thresholds() if calibrated else None
         self.names = (*self.bank.names, UNKNOWN) if unknown else self.bank.names
 
     def __call__(
@@ -124,6 +129,7 @@ class Segmenter:
             concepts,
             self.refine,
             self.unknown,
+            shortlist=self.shortlist,
             temperature=self.crf.temperature,
             system=self.system,
             models=self._models,
@@ -132,14 +138,14 @@ class Segmenter:
     def _segment(self, image: RGB, refine: bool) -> Segmentation:
         working = _working_size(image)
         maps = self._scorer()(image)
-        chosen = _candidates(maps)
+        chosen = self._competitors(maps)
         scores = maps.take(chosen).at(working)
         probabilities = self._probabilities(image, scores, refine)
-        if len(chosen) < maps.count:
+        if self.shortlist is None and len(chosen) < maps.count:
             probabilities = probabilities * _mass(maps, chosen, self.crf.temperature, working)
         winners, confidence = _decide(probabilities, (image.shape[0], image.shape[1]))
         labels = chosen.cpu().numpy()[winners]
-        if self._thresholds is not None:
+        if self.unknown and self._thresholds is not None:
             rejected = _rejected(winners, scores, self._thresholds[chosen.cpu()])
             labels = np.where(rejected, len(self._thresholds), labels)
         return Segmentation(
@@ -156,6 +162,11 @@ class Segmenter:
         texts = bank.texts if recipe.denseclip or self.system == "denseclip" else None
         return Scorer(self._models, recipe, texts, references)
 
+    def _competitors(self, maps: ScoreMaps) -> Tensor:
+        if self.shortlist is None or self._thresholds is None:
+            return winning(maps)
+        return likely(maps, self._thresholds, self.shortlist)
+
     def _probabilities(self, image: RGB, scores: Tensor, refine: bool) -> Tensor:
         if refine:
             size = int(scores.shape[-2]), int(scores.shape[-1])
@@ -163,15 +174,27 @@ class Segmenter:
         return torch.softmax(scores / self.crf.temperature, dim=0)
 
     def _checked_thresholds(self) -> Tensor:
-        if UNKNOWN in self.bank.names:
+        if self.unknown and UNKNOWN in self.bank.names:
             raise BankError(f"a concept is called {UNKNOWN!r} itself; leave it out, or rename it.")
         missing = [c.name for c in self.bank.concepts if c.threshold is None]
         if missing:
             raise BankError(
-                f"{missing[0]!r} has no threshold for 'unknown'; calibrate the bank on an archive "
-                "with recoseg.calibrate(bank, index)."
+                f"{missing[0]!r} has no threshold, which 'unknown' and a shortlist need; calibrate "
+                "the bank on an archive with recoseg.calibrate(bank, index)."
             )
         return torch.tensor([float(c.threshold or 0.0) for c in self.bank.concepts])
+
+
+def _check(system: str, unknown: bool, shortlist: int | None) -> None:
+    if system not in ("reco", "denseclip"):
+        raise InputError(f"no system {system!r}; choose 'reco' or 'denseclip'.")
+    if shortlist is not None and shortlist < 1:
+        raise InputError(f"shortlist must be at least one concept, not {shortlist!r}.")
+    if (unknown or shortlist is not None) and system != "reco":
+        raise InputError(
+            "'unknown' and a shortlist need thresholds, which are of the scores of system 'reco'; "
+            "use that."
+        )
 
 
 def _working_size(image: RGB) -> tuple[int, int]:
@@ -205,20 +228,6 @@ def _rows(maps: Tensor, size: tuple[int, int], top: int) -> Tensor:
     share = (at - low).to(maps)[:, None]
     rows = maps[:, low] * (1 - share) + maps[:, high] * share
     return upsample(rows[None], (bottom - top, width))[0]
-
-
-def _candidates(maps: ScoreMaps) -> Tensor:
-    """Indices of all concepts; of more than 32, the largest 32 of those that win somewhere.
-
-    The hundred others of a large bank win nowhere, but would cost the CRF a minute on a photo.
-    """
-    if maps.count <= CANDIDATES:
-        return torch.arange(maps.count)
-    height, width = maps.grid
-    winners = maps.at((2 * height, 2 * width)).argmax(dim=0).flatten()
-    area = torch.bincount(winners, minlength=maps.count)
-    largest = area.sort(descending=True, stable=True).indices[:CANDIDATES]
-    return largest[area[largest] > 0].sort().values
 
 
 def _mass(maps: ScoreMaps, chosen: Tensor, temperature: float, size: tuple[int, int]) -> Tensor:

@@ -69,7 +69,7 @@ def screens(features: Tensor) -> bool:
     if features.dtype == torch.float64 or n * height * width < SCREEN:
         return False
     if features.device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     on_cpu = features.device.type == "cpu"
     return on_cpu and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

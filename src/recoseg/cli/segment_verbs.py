@@ -17,13 +17,27 @@ if TYPE_CHECKING:
     from recoseg.batch import Outcome
 
 BAD_INPUT = 3
+SHORTLIST = 8
+
+Images = Annotated[
+    list[str],
+    typer.Argument(metavar="IMAGES", help="Images, folders of images, or quoted patterns."),
+]
+Shortlist = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Let only the N likeliest concepts of an image compete; 0 for all.",
+        show_default="8 for the whole everyday bank, else 0",
+    ),
+]
+Temperature = Annotated[
+    float | None, typer.Option(min=1e-6, help="Of the CRF: smaller trusts the scores more.")
+]
 
 
 def segment(
-    images: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGES", help="Images, folders of images, or quoted patterns."),
-    ],
+    images: Images,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     bank: Annotated[
         str, typer.Option(help="A bank's file, or `everyday` for the one shipped.")
@@ -41,10 +55,8 @@ def segment(
             "--unknown", help="Label what fits no concept `unknown`; the bank must be calibrated."
         ),
     ] = False,
-    temperature: Annotated[
-        float | None,
-        typer.Option(min=1e-6, help="Of the CRF: smaller trusts the scores more."),
-    ] = None,
+    shortlist: Shortlist = None,
+    temperature: Temperature = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -60,8 +72,16 @@ def segment(
 
     found = jobs.gather(images, leave_out=out)
     chosen = [name.strip() for name in concepts.split(",")] if concepts is not None else None
+    if shortlist is None and bank == "everyday" and chosen is None:
+        shortlist = SHORTLIST
     segmenter = Segmenter(
-        open_bank(bank), chosen, refine, unknown, temperature=temperature, device=device
+        open_bank(bank),
+        chosen,
+        refine,
+        unknown,
+        shortlist=shortlist or None,
+        temperature=temperature,
+        device=device,
     )
     outcomes = []
     for outcome in batch.run(found, segmenter, out, _settings(segmenter), progress=not quiet):
@@ -79,6 +99,7 @@ def _settings(segmenter: Segmenter) -> dict[str, Any]:
         "names": segmenter.names,
         "refine": segmenter.refine,
         "unknown": segmenter.unknown,
+        "shortlist": segmenter.shortlist,
         "crf": asdict(segmenter.crf),
     }
 

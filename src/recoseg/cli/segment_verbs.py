@@ -23,6 +23,12 @@ Images = Annotated[
     list[str],
     typer.Argument(metavar="IMAGES", help="Images, folders of images, or quoted patterns."),
 ]
+Unknown = Annotated[
+    bool,
+    typer.Option(
+        "--unknown", help="Label what fits no concept `unknown`; the bank must be calibrated."
+    ),
+]
 Shortlist = Annotated[
     int | None,
     typer.Option(
@@ -49,12 +55,7 @@ def segment(
     refine: Annotated[
         bool, typer.Option("--refine/--no-refine", help="Sharpen borders with the CRF.")
     ] = True,
-    unknown: Annotated[
-        bool,
-        typer.Option(
-            "--unknown", help="Label what fits no concept `unknown`; the bank must be calibrated."
-        ),
-    ] = False,
+    unknown: Unknown = False,
     shortlist: Shortlist = None,
     temperature: Temperature = None,
     device: Device = None,

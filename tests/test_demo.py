@@ -37,7 +37,7 @@ def demo(monkeypatch, tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     shipped = {"cat": images.read(tmp_path / "my photos" / "0 <b>.png")}
-    monkeypatch.setattr(module, "shipped", lambda: shipped)
+    monkeypatch.setattr(module, "shipped", lambda: (shipped, {"cat": ["red", "blue"]}))
     return module
 
 
@@ -77,6 +77,8 @@ def test_the_photos_that_it_names_are_shipped():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     names = [Path(name).stem for group in module.SHIPPED.values() for name in group]
-    photos = module.shipped()
-    assert list(photos) == names
+    photos, wanted = module.shipped()
+    assert list(photos) == list(wanted) == names
+    bank = recoseg.ConceptBank.everyday()
+    assert all(name in bank for named in wanted.values() for name in named)
     assert all(min(photo.shape[:2]) >= 256 for photo in photos.values())

@@ -337,7 +337,7 @@ def test_segment_uses_the_everyday_bank_unless_told_otherwise(photos, bank, monk
     run("segment", photos, "--out", "out", "-q", "--no-refine")
     assert names_in("out") == ["red", "yellow"]
     settings = json.loads(Path("out/manifest.json").read_text())["settings"]
-    assert settings["shortlist"] == 8
+    assert settings["shortlist"] == 16
     run("segment", photos, "--out", "all", "-q", "--no-refine", "--shortlist", 0)
     assert json.loads(Path("all/manifest.json").read_text())["settings"]["shortlist"] is None
     assert len(data("concept", "list", "everyday")) == 2

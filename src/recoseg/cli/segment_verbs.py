@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from recoseg.batch import Outcome
 
 BAD_INPUT = 3
-SHORTLIST = 8
+SHORTLIST = 16
 
 Images = Annotated[
     list[str],
@@ -34,7 +34,7 @@ Shortlist = Annotated[
     typer.Option(
         min=0,
         help="Let only the N likeliest concepts of an image compete; 0 for all.",
-        show_default="8 for the whole everyday bank, else 0",
+        show_default="16 for the whole everyday bank, else 0",
     ),
 ]
 Temperature = Annotated[

@@ -39,7 +39,7 @@ _HOMES = {
     "LITE": "recipe",
     "RecosegError": "errors",
 }
-_MODULES = ("cosegment", "errors", "images", "models", "palette", "recipe", "refine")
+_MODULES = ("cosegment", "datasets", "errors", "images", "models", "palette", "recipe", "refine")
 
 __all__ = ["__version__", *_HOMES]
 

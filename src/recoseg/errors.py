@@ -23,6 +23,10 @@ class ArchiveError(RecosegError):
     """An archive of images is missing, empty or unreadable."""
 
 
+class DatasetError(RecosegError):
+    """A dataset is not laid out as expected, or its files do not fit together."""
+
+
 class IndexMismatch(RecosegError):
     """An index was built by another model, preprocessing or format version."""
 

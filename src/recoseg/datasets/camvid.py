@@ -1,0 +1,75 @@
+"""CamVid: the SegNet tutorial's folders, the original 32 colours, or images/ and masks/.
+
+val/*.png, valannot/*.png                            ids 0 to 10, 11 void
+701_StillsRaw_full/*.png, LabeledApproved_full/*_L.png   colours, 32 classes gathered into 11
+val/images/*, val/masks/*.png                        ids 0 to 10, 255 void
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recoseg.datasets import folder
+from recoseg.datasets.base import Family, Loaded, Sample, Values, found, listed, paired, read_pixels
+from recoseg.datasets.tables import stored
+from recoseg.errors import DatasetError
+
+_RAW, _PAINTED = "701_StillsRaw_full", "LabeledApproved_full"
+_VOID, _ABSENT = 255, -1
+
+
+def _present(root: Path) -> bool:
+    return (root / _PAINTED).is_dir() or any(
+        (root / f"{split}annot").is_dir() for split in ("train", "val", "test")
+    )
+
+
+def _load(root: Path, split: str, listing: Path | None) -> Loaded:
+    ids = listed(listing) if listing else None
+    if (root / _PAINTED).is_dir():
+        pictures = found(root / _RAW, (".png",))
+        return Loaded(paired(pictures, found(root / _PAINTED, (".png",), "_L"), ids), _gathered)
+    if not (root / f"{split}annot").is_dir():
+        return folder.load(root, split, listing)
+    labels = found(root / f"{split}annot", (".png",))
+    return Loaded(paired(found(root / split, (".png", ".jpg")), labels, ids))
+
+
+def _gathered(sample: Sample) -> Values:
+    """Ids of the 11 classes from the 32 colours."""
+    pixels = read_pixels(sample.label)
+    if pixels.ndim != 3:
+        raise DatasetError(f"{sample.label} holds no colours; are these the original masks?")
+    paint = pixels[..., :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    ids = _paints()[paint]
+    if (ids == _ABSENT).any():
+        colour = pixels[ids == _ABSENT][0][:3].tolist()
+        raise DatasetError(
+            f"{sample.label} holds the colour {colour}, which is none of CamVid's 32; "
+            "was it resized or saved as JPEG?"
+        )
+    return ids
+
+
+@functools.cache
+def _paints() -> NDArray[np.int16]:
+    table = np.full(1 << 24, _ABSENT, np.int16)
+    table[0] = _VOID
+    for row in stored("camvid")["classes"]:
+        for red, green, blue in row["paints"]:
+            table[(red << 16) + (green << 8) + blue] = row["id"]
+    return table
+
+
+FAMILY = Family(
+    "camvid",
+    "val/ and valannot/, 701_StillsRaw_full/ and LabeledApproved_full/, or val/images and masks",
+    "val",
+    _present,
+    _load,
+    "camvid",
+)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 T = TypeVar("T")
+Label = str | Callable[[], str]
 Progress = bool | Callable[[int, int], None]
 EVERY = 10.0
 
@@ -26,7 +27,7 @@ class _Reporter(Protocol):
 def track(
     items: Iterable[T],
     total: int | None = None,
-    label: str = "working",
+    label: Label = "working",
     progress: Progress = True,
 ) -> Iterator[T]:
     """Yield ``items`` and report after each one that was worked off.
@@ -34,7 +35,8 @@ def track(
     Args:
         items: what to go through.
         total: how many there are; by default their length.
-        label: what is being done, for example ``"indexing"``.
+        label: what is being done, for example ``"indexing"``; or a function that says it anew
+            each time it is shown.
         progress: False for silence, True for stderr, or a function of (done, total).
     """
     if total is None:
@@ -46,7 +48,9 @@ def track(
 
 
 @contextlib.contextmanager
-def reporting(label: str, total: int, progress: Progress = True) -> Iterator[Callable[[int], None]]:
+def reporting(
+    label: Label, total: int, progress: Progress = True
+) -> Iterator[Callable[[int], None]]:
     """A function ``advance(n)`` that reports n more done; it is for one thread.
 
     A callback is first called with (0, total); what it raises ends the work.
@@ -85,7 +89,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
 
 
-def _reporter(label: str, total: int, progress: Progress) -> _Reporter:
+def _reporter(label: Label, total: int, progress: Progress) -> _Reporter:
     if callable(progress):
         return _Callback(progress)
     if not progress:
@@ -94,6 +98,10 @@ def _reporter(label: str, total: int, progress: Progress) -> _Reporter:
         with contextlib.suppress(ImportError):
             return _Bar(label, total)
     return _Lines(label, sys.stderr)
+
+
+def _said(label: Label) -> str:
+    return label if isinstance(label, str) else label()
 
 
 class _Callback:
@@ -108,7 +116,7 @@ class _Lines:
     """A line every ``EVERY`` seconds, and one at the end of work that took at least that long."""
 
     def __init__(
-        self, label: str, stream: TextIO, clock: Callable[[], float] = time.monotonic
+        self, label: Label, stream: TextIO, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.label, self.stream, self.clock = label, stream, clock
         self.start = self.last = clock()
@@ -116,7 +124,7 @@ class _Lines:
 
     def show(self, done: int, total: int) -> None:
         now = self.clock()
-        self.unwritten = f"{self.label}: {summary(done, total, now - self.start)}\n"
+        self.unwritten = f"{_said(self.label)}: {summary(done, total, now - self.start)}\n"
         if now - self.last >= EVERY:
             self.last = now
             self._write()
@@ -134,7 +142,7 @@ class _Lines:
 class _Bar:
     """A live bar with count, rate and time left; silent inside another live display."""
 
-    def __init__(self, label: str, total: int) -> None:
+    def __init__(self, label: Label, total: int) -> None:
         from rich.console import Console
         from rich.errors import LiveError
         from rich.progress import (
@@ -155,12 +163,13 @@ class _Bar:
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self.bar = Progress(*columns, Rate(), TimeRemainingColumn(), console=Console(stderr=True))
-        self.task = self.bar.add_task(label, total=total or None)
+        self.label = label
+        self.task = self.bar.add_task(_said(label), total=total or None)
         with contextlib.suppress(LiveError):
             self.bar.start()
 
     def show(self, done: int, total: int) -> None:
-        self.bar.update(self.task, completed=done)
+        self.bar.update(self.task, completed=done, description=_said(self.label))
 
     def close(self) -> None:
         self.bar.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from recoseg.concepts import ConceptBank
 from recoseg.errors import BankError, InputError
 from recoseg.images import RGB, ImageLike
 from recoseg.models.trio import Models
+from recoseg.recipe import CRF
 from recoseg.refine import refine as crf_refine
 from recoseg.scoremaps import ScoreMaps, Scorer
 from recoseg.segmentation import UNKNOWN, Segmentation
@@ -26,6 +27,7 @@ from recoseg.similarity import upsample
 __all__ = ["Segmentation", "Segmenter", "System"]
 
 System = Literal["reco", "denseclip"]
+Sharpen = Callable[[Tensor, RGB, CRF], Tensor]
 WORKING_PIXELS = 640_000
 _BAND = 256
 
@@ -136,11 +138,22 @@ class Segmenter:
         )
 
     def _segment(self, image: RGB, refine: bool) -> Segmentation:
-        working = _working_size(image)
-        maps = self._scorer()(image)
-        chosen = self._competitors(maps)
+        return self.decide(image, self.scorer()(image), refine)
+
+    def decide(
+        self, image: RGB, maps: ScoreMaps, refine: bool, sharpen: Sharpen = crf_refine
+    ) -> Segmentation:
+        """Labels of an image from the maps that ``scorer`` gives for it.
+
+        Args:
+            image: uint8 (H, W, 3).
+            maps: its maps.
+            refine: sharpen borders,
+            sharpen: by this function of scores (C, H, W), the image at their size and settings.
+        """
+        working, chosen = _working_size(image), self._competitors(maps)
         scores = maps.take(chosen).at(working)
-        probabilities = self._probabilities(image, scores, refine)
+        probabilities = self._probabilities(image, scores, sharpen if refine else None)
         if self.shortlist is None and len(chosen) < maps.count:
             probabilities = probabilities * _mass(maps, chosen, self.crf.temperature, working)
         winners, confidence = _decide(probabilities, (image.shape[0], image.shape[1]))
@@ -156,7 +169,8 @@ class Segmenter:
             maps=(scores if len(chosen) == maps.count else maps.at(maps.grid)).cpu(),
         )
 
-    def _scorer(self) -> Scorer:
+    def scorer(self) -> Scorer:
+        """Makes an image's maps of the concepts."""
         recipe, bank = self.bank.recipe, self.bank
         references = bank.references if self.system == "reco" else None
         texts = bank.texts if recipe.denseclip or self.system == "denseclip" else None
@@ -167,10 +181,10 @@ class Segmenter:
             return winning(maps)
         return likely(maps, self._thresholds, self.shortlist)
 
-    def _probabilities(self, image: RGB, scores: Tensor, refine: bool) -> Tensor:
-        if refine:
+    def _probabilities(self, image: RGB, scores: Tensor, sharpen: Sharpen | None) -> Tensor:
+        if sharpen is not None:
             size = int(scores.shape[-2]), int(scores.shape[-1])
-            return crf_refine(scores, images.resize(image, size), self.crf)
+            return sharpen(scores, images.resize(image, size), self.crf)
         return torch.softmax(scores / self.crf.temperature, dim=0)
 
     def _checked_thresholds(self) -> Tensor:

@@ -35,7 +35,7 @@ TABLE = {
         bankfile concepts scoremaps shortlist segmentation segment thresholds
     """,
     "4 measure, learn, hand over": """
-        jobs batch doctor metrics datasets protocols systems predictions clock tallies evaluation results
+        jobs batch doctor metrics datasets protocols systems panels predictions clock tallies evaluation results
         provenance gallery published ablation subsets remembrance purity
     """,
     "5 doors": """

@@ -9,15 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recoseg.ablation import ablate as ablate
     from recoseg.archive import Archive as Archive
     from recoseg.concepts import Concept as Concept
     from recoseg.concepts import ConceptBank as ConceptBank
     from recoseg.errors import RecosegError as RecosegError
+    from recoseg.evaluation import evaluate as evaluate
     from recoseg.index import Index as Index
     from recoseg.recipe import CRF as CRF
     from recoseg.recipe import LITE as LITE
     from recoseg.recipe import PAPER as PAPER
     from recoseg.recipe import Recipe as Recipe
+    from recoseg.results import Report as Report
     from recoseg.segment import Segmentation as Segmentation
     from recoseg.segment import Segmenter as Segmenter
     from recoseg.thresholds import calibrate as calibrate
@@ -33,6 +36,9 @@ _HOMES = {
     "Segmenter": "segment",
     "Segmentation": "segment",
     "calibrate": "thresholds",
+    "evaluate": "evaluation",
+    "ablate": "ablation",
+    "Report": "results",
     "Recipe": "recipe",
     "CRF": "recipe",
     "PAPER": "recipe",

@@ -16,13 +16,14 @@ from recoseg.clock import Clock
 from recoseg.datasets import Dataset, Sample
 from recoseg.errors import InputError
 from recoseg.metrics import Counts, count, scores
+from recoseg.panels import panel
 from recoseg.parallel import over
 from recoseg.predictions import CLUSTERS
 from recoseg.progress import Progress, reporting
 from recoseg.protocols import Protocol
 from recoseg.provenance import provenance
 from recoseg.results import Report
-from recoseg.systems import Panel, Segments, System, digest, panel
+from recoseg.systems import Panel, Segments, System, digest
 from recoseg.tallies import Tallies
 
 Match = Literal["name", "hungarian"]

@@ -12,17 +12,20 @@ _FILE = Path(__file__).parent / "data" / "published.json"
 
 
 def rows(protocol: str) -> list[dict[str, Any]]:
-    """Published rows of one protocol: system, setting, accuracy (or None) and mIoU in [0, 1]."""
+    """Published rows of one protocol: system, group, accuracy (or None) and mIoU in [0, 1]."""
     return [
-        {**row, "published": True}
-        for table in numbers()["tables"]
-        if table["protocol"] == protocol
-        for row in table["rows"]
+        {
+            "system": row["system"],
+            "group": row["group"],
+            "accuracy": None if row["accuracy"] is None else row["accuracy"] / 100,
+            "miou": row["miou"] / 100,
+        }
+        for row in numbers().get(protocol, ())
     ]
 
 
 @functools.cache
 def numbers() -> Mapping[str, Any]:
-    """All of them: ``tables``, ``ablation`` and their ``source``."""
+    """All of them as they were printed, per cent: rows by protocol, ``ablation``, ``source``."""
     data: Mapping[str, Any] = json.loads(_FILE.read_text(encoding="utf-8"))
     return data

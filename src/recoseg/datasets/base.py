@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,14 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
+
+    def sample(self, count: int) -> Dataset:
+        """The dataset of ``count`` images chosen evenly; itself if it has no more."""
+        total = len(self.samples)
+        if count >= total:
+            return self
+        chosen = (self.samples[number * total // count] for number in range(count))
+        return replace(self, samples=tuple(chosen))
 
     def read(self, sample: Sample) -> tuple[RGB, Labels]:
         """Image uint8 (H, W, 3) and classes (H, W), -1 for void.

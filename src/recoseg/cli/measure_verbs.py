@@ -1,0 +1,225 @@
+"""``recoseg evaluate`` and ``recoseg ablate``: the paper's tables on any labelled photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recoseg.cli.concept_options import IndexOption, open_bank, open_index
+from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, opened
+from recoseg.cli.output import Device, Json, Quiet, say, show
+from recoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from recoseg.datasets import Dataset
+    from recoseg.results import Report
+    from recoseg.systems import Panel
+
+SYSTEMS = ("denseclip", "denseclip+crf", "reco", "reco+crf")
+USUAL = ["denseclip", "reco", "reco+crf"]
+HEADINGS = ("system", "mIoU", "accuracy", "fw IoU", "boundary IoU", "")
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's folder.")]
+OutFolder = Annotated[
+    Path, typer.Option(help="Folder for report.json; counts are kept there, so it can go on.")
+]
+ProtocolName = Annotated[
+    str, typer.Option("--protocol", help="Geometry and classes; `recoseg evaluate --help`.")
+]
+Preset = Annotated[str, typer.Option(help="Preset of the method: lite or paper.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only so many images, chosen evenly.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Images worked on at a time.", show_default="cores")
+]
+
+
+def evaluate(
+    dataset: Name,
+    folder: Folder,
+    out: OutFolder,
+    bank: Annotated[
+        str | None, typer.Option(help="A bank whose names are classes, or `everyday`.")
+    ] = None,
+    index: IndexOption = None,
+    recipe: Preset = "lite",
+    system: Annotated[
+        list[str] | None,
+        typer.Option(help="denseclip, reco, each also with +crf; repeatable.", show_default="all"),
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Score these label maps instead.")
+    ] = None,
+    match: Annotated[
+        str, typer.Option(help="Of predictions: by `name`, or `hungarian` for unnamed clusters.")
+    ] = "name",
+    protocol: ProtocolName = "original",
+    split: Split = None,
+    classes: Classes = None,
+    listing: Listing = None,
+    limit: Limit = None,
+    workers: Workers = None,
+    gallery: Annotated[int, typer.Option(min=0, help="Best and worst cases to draw.")] = 4,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a bank, a new bank built from --index, or a folder of predictions on a dataset.
+
+    Prints the row beside the paper's where it has one of this protocol, and writes report.json.
+    Run it again after an interruption: images that were counted are not counted again.
+    """
+    from recoseg import evaluation, protocols
+    from recoseg.gallery import gallery as draw
+
+    found = opened(dataset, folder, protocol, split, classes, listing, limit)
+    if match not in ("name", "hungarian"):
+        raise InputError(f"no match {match!r}; choose name or hungarian.")
+    shown = protocols.protocol(protocol)
+    if predictions is not None:
+        from recoseg.predictions import Predictions
+
+        panel: Panel = Predictions(predictions, found, shown, named=match == "name")
+    else:
+        panel = _panel(found, bank, index, recipe, system or USUAL, device, quiet)
+    matched: Any = match
+    report = evaluation.evaluate(
+        panel, found, shown, out=out, match=matched, workers=workers, progress=not quiet
+    )
+    if gallery and match == "name":
+        report = draw(report, panel, found, shown, out, gallery)
+        report.save(out)
+    _print(report, as_json)
+
+
+def ablate(
+    dataset: Name,
+    folder: Folder,
+    index: Annotated[Path, typer.Option("--index", "-i", help="Index of the archive.")],
+    out: OutFolder,
+    recipe: Preset = "lite",
+    grid: Annotated[bool, typer.Option("--grid/--no-grid", help="The component grid.")] = True,
+    sizes: Annotated[str, typer.Option(metavar="N,N", help="Archive sizes to compare.")] = "",
+    ks: Annotated[str, typer.Option("--k", metavar="K,K", help="Photos per concept.")] = "",
+    encoders: Annotated[str, typer.Option(metavar="ID,ID", help="Encoders to compare.")] = "",
+    contexts: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A,B", help="Contexts to eliminate, `none` for none; repeatable."),
+    ] = None,
+    unknown: Annotated[
+        str, typer.Option(metavar="Q,Q", help="Quantiles of the thresholds for unknown.")
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Of the archive's subsets.")] = 0,
+    protocol: ProtocolName = "original",
+    split: Split = None,
+    classes: Classes = None,
+    listing: Listing = None,
+    limit: Limit = None,
+    workers: Workers = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure what each part of the method does: the component grid, and sweeps of its settings.
+
+    Banks and counts are kept in the folder, so that a grid goes on where it was stopped and a
+    larger one starts from it. Images are encoded once for all points.
+    """
+    from recoseg import Index
+    from recoseg.ablation import Sweeps
+    from recoseg.ablation import ablate as run
+    from recoseg.recipe import preset
+
+    found = opened(dataset, folder, protocol, split, classes, listing, limit)
+    sweeps = Sweeps(
+        grid=grid,
+        sizes=_numbers(sizes, int),
+        ks=_numbers(ks, int),
+        encoders=_words(encoders),
+        contexts=[_words("" if text == "none" else text) for text in contexts or ()],
+        unknown=_numbers(unknown, float),
+        seed=seed,
+    )
+    report = run(
+        found,
+        Index.open(index),
+        preset(recipe),
+        sweeps,
+        protocol,
+        out=out,
+        workers=workers,
+        progress=not quiet,
+    )
+    _print(report, as_json)
+
+
+def _panel(
+    dataset: Dataset,
+    bank: str | None,
+    index: Path | None,
+    recipe: str,
+    systems: Sequence[str],
+    device: str | None,
+    quiet: bool,
+) -> Panel:
+    from recoseg import ConceptBank, Segmenter
+    from recoseg.models.trio import Models
+    from recoseg.panels import Row, Rows
+    from recoseg.recipe import preset
+
+    unknown = [name for name in systems if name not in SYSTEMS]
+    if unknown:
+        raise InputError(f"no system {unknown[0]!r}; choose {', '.join(SYSTEMS)}.")
+    if (bank is None) == (index is None):
+        raise InputError("give either --bank or --index (or --predictions).")
+    if bank is not None:
+        chosen = open_bank(bank)
+        names = [name for name in dataset.table.names if name in chosen]
+        chosen = chosen.subset(names)
+        models = Models.load(chosen.recipe, device)
+    else:
+        models = Models.load(preset(recipe), device)
+        aliases = {name: dataset.table.aliases[name] for name in dataset.table.names}
+        chosen = ConceptBank.build(
+            aliases, open_index(index), preset(recipe), models=models, progress=not quiet
+        )
+    rows = []
+    for name in dict.fromkeys(systems):
+        kind, _, crf = name.partition("+")
+        wanted: Any = kind
+        rows.append(Row.of(Segmenter(chosen, system=wanted, models=models), bool(crf)))
+    return Rows(rows)
+
+
+def _print(report: Report, as_json: bool) -> None:
+    dataset, protocol = report.dataset, report.protocol
+    title = (
+        f"{dataset['name']} {dataset['split']}, {dataset['images']} images, "
+        f"{len(dataset['classes'])} classes; protocol {protocol['name']}: {protocol['geometry']}"
+    )
+    say(title)
+    rows = [
+        (s["label"], *(_percent(s[n]) for n in ("miou", "accuracy", "fw_iou", "boundary_iou")), "")
+        for s in report.systems
+    ]
+    rows += [
+        (row["system"], _percent(row["miou"]), _percent(row["accuracy"]), "", "", "published")
+        for row in report.published
+    ]
+    show(report.to_dict(), HEADINGS, rows, as_json=as_json, title=title)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text: str, kind: type[Any]) -> list[Any]:
+    try:
+        return [kind(word) for word in _words(text)]
+    except ValueError as error:
+        raise InputError(f"{text!r} is not a list of numbers such as 10,20,50.") from error

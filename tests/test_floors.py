@@ -35,8 +35,8 @@ TABLE = {
         bankfile concepts scoremaps shortlist segmentation segment thresholds
     """,
     "4 measure, learn, hand over": """
-        jobs batch doctor metrics datasets protocols systems panels predictions clock tallies evaluation results
-        provenance gallery published ablation subsets remembrance purity
+        jobs batch doctor metrics datasets protocols published systems panels predictions clock
+        tallies results provenance evaluation gallery subsets remembrance ablation purity
     """,
     "5 doors": """
         cli __init__ __main__

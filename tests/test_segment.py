@@ -393,7 +393,7 @@ def test_candidates_are_the_largest_winners_and_decide_as_all_do_where_one_of_th
     image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     image = np.kron(image[::8, ::8], np.ones((8, 8, 1), np.uint8))
     segment = segmenter([f"thing {i}" for i in range(150)], refine=False)
-    maps = segment._scorer()(image)
+    maps = segment.scorer()(image)
     chosen = winning(maps).tolist()
     assert chosen == sorted(set(chosen))
     assert 0 < len(chosen) <= CANDIDATES
@@ -409,7 +409,7 @@ def test_candidates_are_the_largest_winners_and_decide_as_all_do_where_one_of_th
 
 def test_candidates_of_a_small_bank_are_all():
     segment = segmenter([f"thing {i}" for i in range(CANDIDATES)])
-    maps = segment._scorer()(photo("red", "red"))
+    maps = segment.scorer()(photo("red", "red"))
     assert winning(maps).tolist() == list(range(CANDIDATES))
 
 

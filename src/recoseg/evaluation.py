@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from recoseg import protocols, published, results
 from recoseg.clock import Clock
@@ -67,21 +67,8 @@ def evaluate(
     with _folder(out) as folder, Tallies.open(folder) as tallies:
         run.work(tallies, workers or cores(), progress)
         counted = {system.name: run.counts(tallies, system) for system in run.panel.systems}
-    report = Report(
-        provenance=provenance(
-            seconds=round(time.perf_counter() - start, 3),
-            shares={kind: round(share, 4) for kind, share in run.clock.shares.items()},
-            workers=workers or cores(),
-            keys={system.name: run.key(system) for system in run.panel.systems},
-        ),
-        dataset=results.described(dataset),
-        protocol=run.protocol.to_dict(),
-        systems=[
-            results.entry(system, dataset, counted[system.name], match=match == "hungarian")
-            for system in run.panel.systems
-        ],
-        published=published.rows(run.protocol.name),
-    )
+    seconds = time.perf_counter() - start
+    report = run.report(counted, seconds=round(seconds, 3), workers=workers or cores())
     if out is not None:
         report.save(out)
     return report
@@ -149,6 +136,25 @@ class Run:
         """Counts of every sample, in order."""
         ids = [sample.id for sample in self.dataset]
         return list(tallies.counts(self.key(system), ids, self.shape))
+
+    def report(self, counted: Mapping[str, Sequence[Counts]], **facts: Any) -> Report:
+        """The report of all counts, by system; ``facts`` go into its provenance."""
+        systems = self.panel.systems
+        match = self.match == "hungarian"
+        return Report(
+            provenance=provenance(
+                shares={kind: round(share, 4) for kind, share in self.clock.shares.items()},
+                keys={system.name: self.key(system) for system in systems},
+                **facts,
+            ),
+            dataset=results.described(self.dataset),
+            protocol=self.protocol.to_dict(),
+            systems=[
+                results.entry(system, self.dataset, counted[system.name], match=match)
+                for system in systems
+            ],
+            published=published.rows(self.protocol.name),
+        )
 
     def _missing(
         self, held: Mapping[str, Mapping[str, str]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -97,7 +98,7 @@ def panel(given: Segments | Panel | Mapping[str, Segments]) -> Panel:
     if isinstance(given, Segmenter):
         return Rows([Row.of(given, given.refine)])
     if hasattr(given, "systems"):
-        return given
+        return cast(Panel, given)
     return Single(given, getattr(given, "name", type(given).__name__.lower()))
 
 

@@ -47,7 +47,7 @@ def precision(
         InputError: fewer than two classes are found.
     """
     index.check(model)
-    labels = {id: found for id in index.ids if (found := (label or class_of)(id)) is not None}
+    labels = {id: name for id in index.ids if (name := (label or class_of)(id)) is not None}
     sizes = Counter(labels.values())
     if len(sizes) < 2:
         raise InputError(

@@ -34,34 +34,50 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only so many images, cho
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Images worked on at a time.", show_default="cores")
 ]
+System = Annotated[
+    list[str] | None,
+    typer.Option(help="denseclip, reco, each also with +crf; repeatable.", show_default="all"),
+]
+Predicted = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Score these label maps instead.")
+]
+Matching = Annotated[
+    str, typer.Option(help="Of predictions: by `name`, or `hungarian` for unnamed clusters.")
+]
+Cases = Annotated[int, typer.Option(min=0, help="Best and worst cases to draw.")]
+Bank = Annotated[str | None, typer.Option(help="A bank whose names are classes, or `everyday`.")]
+Archive = Annotated[Path, typer.Option("--index", "-i", help="Index of the archive.")]
+Grid = Annotated[bool, typer.Option("--grid/--no-grid", help="The component grid.")]
+Sizes = Annotated[str, typer.Option(metavar="N,N", help="Archive sizes to compare.")]
+Ks = Annotated[str, typer.Option("--k", metavar="K,K", help="Photos per concept.")]
+Encoders = Annotated[str, typer.Option(metavar="ID,ID", help="Encoders to compare.")]
+Contexts = Annotated[
+    list[str] | None,
+    typer.Option(metavar="A,B", help="Contexts to eliminate, `none` for none; repeatable."),
+]
+Quantiles = Annotated[
+    str, typer.Option(metavar="Q,Q", help="Quantiles of the thresholds for unknown.")
+]
+Seed = Annotated[int, typer.Option(help="Of the archive's subsets.")]
 
 
 def evaluate(
     dataset: Name,
     folder: Folder,
     out: OutFolder,
-    bank: Annotated[
-        str | None, typer.Option(help="A bank whose names are classes, or `everyday`.")
-    ] = None,
+    bank: Bank = None,
     index: IndexOption = None,
     recipe: Preset = "lite",
-    system: Annotated[
-        list[str] | None,
-        typer.Option(help="denseclip, reco, each also with +crf; repeatable.", show_default="all"),
-    ] = None,
-    predictions: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Score these label maps instead.")
-    ] = None,
-    match: Annotated[
-        str, typer.Option(help="Of predictions: by `name`, or `hungarian` for unnamed clusters.")
-    ] = "name",
+    system: System = None,
+    predictions: Predicted = None,
+    match: Matching = "name",
     protocol: ProtocolName = "original",
     split: Split = None,
     classes: Classes = None,
     listing: Listing = None,
     limit: Limit = None,
     workers: Workers = None,
-    gallery: Annotated[int, typer.Option(min=0, help="Best and worst cases to draw.")] = 4,
+    gallery: Cases = 4,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -97,21 +113,16 @@ def evaluate(
 def ablate(
     dataset: Name,
     folder: Folder,
-    index: Annotated[Path, typer.Option("--index", "-i", help="Index of the archive.")],
+    index: Archive,
     out: OutFolder,
     recipe: Preset = "lite",
-    grid: Annotated[bool, typer.Option("--grid/--no-grid", help="The component grid.")] = True,
-    sizes: Annotated[str, typer.Option(metavar="N,N", help="Archive sizes to compare.")] = "",
-    ks: Annotated[str, typer.Option("--k", metavar="K,K", help="Photos per concept.")] = "",
-    encoders: Annotated[str, typer.Option(metavar="ID,ID", help="Encoders to compare.")] = "",
-    contexts: Annotated[
-        list[str] | None,
-        typer.Option(metavar="A,B", help="Contexts to eliminate, `none` for none; repeatable."),
-    ] = None,
-    unknown: Annotated[
-        str, typer.Option(metavar="Q,Q", help="Quantiles of the thresholds for unknown.")
-    ] = "",
-    seed: Annotated[int, typer.Option(help="Of the archive's subsets.")] = 0,
+    grid: Grid = True,
+    sizes: Sizes = "",
+    ks: Ks = "",
+    encoders: Encoders = "",
+    contexts: Contexts = None,
+    unknown: Quantiles = "",
+    seed: Seed = 0,
     protocol: ProtocolName = "original",
     split: Split = None,
     classes: Classes = None,
@@ -141,15 +152,9 @@ def ablate(
         unknown=_numbers(unknown, float),
         seed=seed,
     )
+    opened_index, chosen = Index.open(index), preset(recipe)
     report = run(
-        found,
-        Index.open(index),
-        preset(recipe),
-        sweeps,
-        protocol,
-        out=out,
-        workers=workers,
-        progress=not quiet,
+        found, opened_index, chosen, sweeps, protocol, out=out, workers=workers, progress=not quiet
     )
     _print(report, as_json)
 

@@ -45,7 +45,7 @@ def _gathered(sample: Sample) -> Values:
     if pixels.ndim != 3:
         raise DatasetError(f"{sample.label} holds no colours; are these the original masks?")
     paint = pixels[..., :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-    ids = _paints()[paint]
+    ids: Values = _paints()[paint]
     if (ids == _ABSENT).any():
         colour = pixels[ids == _ABSENT][0][:3].tolist()
         raise DatasetError(

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import recoseg
+from recoseg import recipe
+from recoseg.cli.app import app
+from recoseg.models import registry
+from tests import trees
+from tests.toys import Toy, paint
+
+NAMES = "red,green,blue"
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """A labelled folder of three photos and an index, with the toy in place of every model."""
+    toy = Toy()
+    small = recipe.LITE.replace(archive_size=64, image_size=64, scales=(1.0,), k=2)
+    monkeypatch.setattr(registry, "_load", lambda model, device: toy)
+    monkeypatch.setitem(recipe.PRESETS, "lite", small)
+    names = NAMES.split(",")
+    for number, ground in enumerate(names):
+        paint(tmp_path / "data" / "images" / f"{number}.png", ground)
+        (tmp_path / "data" / "masks").mkdir(exist_ok=True)
+        labels = np.full((64, 64), number, np.uint8)
+        Image.fromarray(labels).save(tmp_path / "data" / "masks" / f"{number}.png")
+    recoseg.Index.build(
+        tmp_path / "data" / "images", tmp_path / "toy.index", model=toy, progress=False
+    )
+    return tmp_path
+
+
+def test_evaluate_builds_measures_and_writes_a_report(bench):
+    words = ("evaluate", "folder", bench / "data", "--classes", NAMES, "--out", bench / "out")
+    done = run(*words, "--index", bench / "toy.index", "-q", "--json", "--gallery", "1")
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout)
+    assert [s["name"] for s in data["systems"]] == ["denseclip", "reco", "reco+crf"]
+    assert data["systems"][1]["miou"] == 1
+    assert json.loads((bench / "out" / "report.json").read_text()) == data
+    assert (bench / "out" / data["gallery"][0]["files"]["truth"]).is_file()
+    again = run(*words, "--index", bench / "toy.index", "-q", "--system", "reco")
+    assert again.exit_code == 0
+    assert again.stdout.split("\t")[:3] == ["ReCo", "100.0", "100.0"]
+    assert "protocol original: original resolution" in again.stderr
+
+
+def test_evaluate_takes_a_bank_or_predictions(bench):
+    index = recoseg.Index.open(bench / "toy.index")
+    made = recoseg.ConceptBank.build(
+        ["green", "red", "white"], index, recipe.preset("lite"), progress=False
+    )
+    made.save(bench / "toy.bank")
+    words = ("evaluate", "folder", bench / "data", "--classes", NAMES, "-q", "--json")
+    done = run(*words, "--bank", bench / "toy.bank", "--out", bench / "a", "--system", "reco")
+    assert done.exit_code == 0, done.output
+    iou = {r["name"]: r["iou"] for r in json.loads(done.stdout)["systems"][0]["per_class"]}
+    assert iou["blue"] == 0  # the bank does not know it
+    clusters = bench / "clusters"
+    clusters.mkdir()
+    for number in range(3):
+        flat = np.full((64, 64), 9 - number, np.uint8)
+        Image.fromarray(flat).save(clusters / f"{number}.png")
+    scored = (*words, "--predictions", clusters, "--out", bench / "b")
+    assert json.loads(run(*scored, "--match", "hungarian").stdout)["systems"][0]["miou"] == 1
+    refused = run(*scored)
+    assert refused.exit_code == 3
+    assert "has no name" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((), "either --bank or --index"),
+        (("--bank", "everyday", "--system", "unet"), "no system 'unet'"),
+        (("--bank", "everyday", "--protocol", "mine"), "no protocol 'mine'"),
+        (("--predictions", "nowhere"), "not a folder"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(bench, more, message):
+    words = ("evaluate", "folder", bench / "data", "--classes", NAMES, "--out", bench / "out")
+    done = run(*words, *more, "-q")
+    assert done.exit_code == 3
+    assert message in done.stderr
+
+
+def test_ablate_prints_every_row(bench):
+    done = run(
+        *("ablate", "folder", bench / "data", "--classes", NAMES, "--out", bench / "out", "-q"),
+        *("--index", bench / "toy.index", "--sizes", "2", "--k", "1,2", "--contexts", "none"),
+    )
+    assert done.exit_code == 0, done.output
+    rows = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert rows[:2] == ["LGC", "LGC + CRF"]
+    assert {"DenseCLIP", "ReCo", "ReCo + CRF", "archive size 2", "k 1"} <= set(rows)
+    bad = run(
+        *("ablate", "folder", bench / "data", "--classes", NAMES, "--out", bench / "out"),
+        *("--index", bench / "toy.index", "--k", "many"),
+    )
+    assert bad.exit_code == 3
+    assert "not a list of numbers" in bad.stderr
+
+
+def test_published_rows_stand_apart(bench):
+    trees.kitti_step(bench / "kitti", 0)
+    predicted = bench / "made" / "0002"
+    trees.mask(predicted / "000000.png", 0)
+    done = run(
+        *("evaluate", "kitti_step", bench / "kitti", "--protocol", "kitti-step-19", "-q"),
+        *("--predictions", bench / "made", "--out", bench / "out"),
+    )
+    assert done.exit_code == 0, done.output
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert lines[0][:3] == ["predictions", "100.0", "100.0"]
+    assert lines[0][-1] == ""
+    assert ["ReCo", "29.8", "70.6", "", "", "published"] in lines
+
+
+def test_datasets_are_listed_and_checked(bench):
+    listed = run("datasets", "--json")
+    assert {"cityscapes", "cocostuff", "folder"} <= {e["name"] for e in json.loads(listed.stdout)}
+    good = run("datasets", "check", trees.cityscapes(bench / "city", 7, 21, 0), "-q", "--json")
+    assert good.exit_code == 0, good.output
+    assert json.loads(good.stdout)["images"] == 2
+    assert "cityscapes, split val, 2 pairs, 27 classes" in good.stderr
+    bad = run("datasets", "check", trees.cityscapes(bench / "bad", 7, 99), "-q")
+    assert bad.exit_code == 3
+    assert "holds the id 99" in bad.stderr

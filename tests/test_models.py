@@ -213,3 +213,23 @@ def test_lite_reads_pixels_as_the_paper_of_its_weights_says(real):
     grey = torch.full((1, 3, 64, 64), 127 / 255)
     black = real._trunk(torch.zeros(1, 3, 64, 64).contiguous(memory_format=torch.channels_last))
     torch.testing.assert_close(real.feature_map(grey), black, atol=1e-4, rtol=1e-4)
+
+
+def test_the_finer_stage_is_what_the_whole_network_computes_on_its_way():
+    from recoseg.models.base import PatchEncoder
+    from recoseg.models.lite import IMAGE_WEIGHTS, load_trunk
+
+    stage = registry.load_encoder("lite:16")
+    assert isinstance(stage, PatchEncoder)
+    assert stage.fingerprint != registry.load("lite").fingerprint
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    found = stage.features(images)
+    assert found.shape == (1, stage.dim, 4, 6)
+    stem, norm, blocks, *_ = load_trunk(IMAGE_WEIGHTS.find()).children()
+    with torch.inference_mode():
+        expected = norm(stem((images * 255 - 127) / 128))
+        for block in list(blocks)[:5]:
+            expected = block(expected)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    with pytest.raises(InputError, match="must be"):
+        stage.features(images[0])

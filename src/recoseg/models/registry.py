@@ -11,7 +11,7 @@ from recoseg.errors import UnknownModel
 from recoseg.models.base import JointModel, PatchEncoder
 
 Model = JointModel | PatchEncoder
-_SCHEMES = ("lite",)
+_SCHEMES = ("lite", "lite:16")
 
 
 def available() -> tuple[str, ...]:
@@ -63,4 +63,8 @@ def _load(model: str, device: str) -> Model:
         from recoseg.models.lite import Lite
 
         return cast(Model, Lite.load(device=device))
+    if model == "lite:16":
+        from recoseg.models.lite_stage import LiteStage
+
+        return cast(Model, LiteStage.load(device=device))
     raise UnknownModel(f"no model {model!r}; choose one of: {', '.join(_SCHEMES)}.")

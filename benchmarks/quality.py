@@ -1,0 +1,94 @@
+"""The paper's ablations with ``lite``: ``python benchmarks/quality.py DATA --index PATH``.
+
+DATA holds ``msrc``, ``camvid/val`` and the archive's four folders. Writes ``quality.json`` into
+``--out``: component grid, archive sizes, k and encoders on both labelled sets, and the purity of
+retrieval on the two labelled archives. Full reports, banks and counts stay in ``--work``, so that
+a run that was stopped goes on. Nothing is tuned per set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import lite
+import machine
+
+from recoseg import Index, datasets, purity
+from recoseg.ablation import Sweeps, ablate
+from recoseg.datasets import Dataset
+from recoseg.models import registry
+from recoseg.recipe import LITE
+
+SIZES = (500, 1000, 2000, 4000, 8000, 1_000_000)
+KS = (5, 10, 30, 50, 100)
+ENCODERS = ("lite", "lite:16")
+CONTEXTS = ((), ("tree",), ("tree", "sky"), LITE.contexts)
+# Photos per class that an archive has; more could not be found.
+PURITY = {"caltech101_12": 12, "imagenet_sample": 1}
+_SWEEPS = Sweeps(sizes=SIZES, ks=KS, encoders=ENCODERS, contexts=CONTEXTS)
+_GRID_KEYS = ("denseclip", "lgc", "ce", "crf")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--index", type=Path, help="where the archive's index is or shall be")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--work", type=Path, default=Path(".quality"))
+    parser.add_argument("--images", type=int, help="only so many photos of each set")
+    parser.add_argument("--workers", type=int)
+    args = parser.parse_args()
+    facts = machine.described()
+    index = lite.archive_index(args.data, args.index or args.work / "archive.index")
+    results = {
+        dataset.name: measured(dataset, index, args.work / dataset.name, args.workers)
+        for dataset in labelled(args.data, args.images)
+    }
+    pure = [purified(args.data / name / "images", args.work, k) for name, k in PURITY.items()]
+    args.out.mkdir(parents=True, exist_ok=True)
+    data = {**facts, "archive": len(index), "datasets": results, "purity": pure}
+    (args.out / "quality.json").write_text(json.dumps(data, indent=1) + "\n")
+
+
+def labelled(data: Path, images: int | None) -> list[Dataset]:
+    found = [datasets.open("msrc", data / "msrc"), datasets.open("camvid", data / "camvid", "val")]
+    return found if images is None else [dataset.sample(images) for dataset in found]
+
+
+def measured(dataset: Dataset, index: Index, work: Path, workers: int | None) -> dict[str, Any]:
+    """All points on one set, without what only a page needs."""
+    report = ablate(dataset, index, LITE, _SWEEPS, out=work, workers=workers)
+    for row in report.grid:
+        parts = " + ".join(key for key in _GRID_KEYS if row[key])
+        print(f"{dataset.name:8} {parts:28} {100 * row['miou']:5.1f} {100 * row['accuracy']:5.1f}")
+    for sweep in report.sweeps:
+        for point in sweep["points"]:
+            figures = f"{100 * point['miou']:5.1f} {100 * point['accuracy']:5.1f}"
+            print(f"{dataset.name:8} {sweep['name']:12} {point['x']!s:15} {figures}")
+    full = {row["name"]: row["iou"] for row in report["reco+crf"]["per_class"]}
+    return {
+        "images": len(dataset),
+        "seconds": report.provenance["seconds"],
+        "shares": report.provenance["shares"],
+        "workers": report.provenance["workers"],
+        "grid": report.grid,
+        "sweeps": report.sweeps,
+        "iou of reco + crf": full,
+    }
+
+
+def purified(photos: Path, work: Path, k: int) -> dict[str, Any]:
+    """Precision@k of retrieval on one labelled archive."""
+    name = photos.parent.name
+    model = registry.load_joint("lite")
+    index = Index.build(photos, work / f"{name}.index", model=model)
+    found = purity.precision(index, model, k, archive=name)
+    print(f"{name:16} precision@{k} {100 * found['mean']:.1f}")
+    return found
+
+
+if __name__ == "__main__":
+    main()

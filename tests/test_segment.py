@@ -21,11 +21,10 @@ from recoseg.segment import (
     WORKING_PIXELS,
     Segmenter,
     _decide,
-    _rows,
     _working_size,
 )
 from recoseg.shortlist import CANDIDATES, winning
-from recoseg.similarity import unit, upsample
+from recoseg.similarity import unit, upsample, upsample_rows
 from tests.toys import COLOURS, Toy, paint
 
 NAMES = ("red", "green", "blue", "yellow")
@@ -338,10 +337,11 @@ def test_bands_of_rows_are_those_of_the_whole(h, w, more, wider):
     maps = torch.rand(3, h, w, generator=generator, dtype=torch.float64)
     size = h + more, w + wider
     whole = upsample(maps[None], size)[0]
-    bands = torch.cat([_rows(maps, size, top) for top in range(0, size[0], 256)], dim=1)
-    assert bands.shape == whole.shape
-    assert torch.allclose(bands, whole, atol=1e-10, rtol=0)
-    rough = torch.cat([_rows(maps.float(), size, top) for top in range(0, size[0], 256)], dim=1)
+    bands = [slice(top, min(size[0], top + 256)) for top in range(0, size[0], 256)]
+    found = torch.cat([upsample_rows(maps, size, band) for band in bands], dim=1)
+    assert found.shape == whole.shape
+    assert torch.allclose(found, whole, atol=1e-10, rtol=0)
+    rough = torch.cat([upsample_rows(maps.float(), size, band) for band in bands], dim=1)
     assert torch.allclose(rough, whole.float(), atol=1e-6, rtol=0)
     labels, confidence = _decide(maps.float().softmax(dim=0), size)
     assert labels.shape == confidence.shape == size

@@ -163,5 +163,6 @@ def _key(segmenter: Segmenter, refine: bool) -> str:
         segmenter.system,
         refine,
         segmenter.unknown,
+        segmenter.shortlist,
         dataclasses.asdict(segmenter.crf),
     )

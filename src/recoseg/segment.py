@@ -22,7 +22,7 @@ from recoseg.refine import refine as crf_refine
 from recoseg.scoremaps import ScoreMaps, Scorer
 from recoseg.segmentation import UNKNOWN, Segmentation
 from recoseg.shortlist import likely, winning
-from recoseg.similarity import upsample
+from recoseg.similarity import upsample, upsample_rows
 
 __all__ = ["Segmentation", "Segmenter", "System"]
 
@@ -226,22 +226,10 @@ def _decide(
     if tuple(probabilities.shape[-2:]) == size:
         confidence, labels = probabilities.max(dim=0)
         return labels.cpu().numpy(), confidence.cpu().numpy()
-    parts = [_rows(probabilities, size, top).max(dim=0) for top in range(0, size[0], _BAND)]
+    bands = (slice(top, min(size[0], top + _BAND)) for top in range(0, size[0], _BAND))
+    parts = [upsample_rows(probabilities, size, band).max(dim=0) for band in bands]
     labels = torch.cat([part.indices for part in parts])
     return labels.cpu().numpy(), torch.cat([part.values for part in parts]).cpu().numpy()
-
-
-def _rows(maps: Tensor, size: tuple[int, int], top: int) -> Tensor:
-    """Rows top .. top + 256 of ``upsample(maps, size)``, without making the rest."""
-    height, width = size
-    bottom = min(height, top + _BAND)
-    at = (torch.arange(top, bottom, dtype=torch.float64) + 0.5) * (maps.shape[1] / height) - 0.5
-    at = at.clamp(0, maps.shape[1] - 1)
-    low = at.long()
-    high = (low + 1).clamp_max(maps.shape[1] - 1)
-    share = (at - low).to(maps)[:, None]
-    rows = maps[:, low] * (1 - share) + maps[:, high] * share
-    return upsample(rows[None], (bottom - top, width))[0]
 
 
 def _mass(maps: ScoreMaps, chosen: Tensor, temperature: float, size: tuple[int, int]) -> Tensor:

@@ -34,3 +34,14 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def upsample_rows(maps: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
+    """Some rows (C, rows, W) of ``upsample`` of (C, h, w), without making the others."""
+    at = torch.arange(rows.start, rows.stop, dtype=torch.float64) + 0.5
+    at = (at * (maps.shape[1] / size[0]) - 0.5).clamp(0, maps.shape[1] - 1)
+    low = at.long()
+    high = (low + 1).clamp_max(maps.shape[1] - 1)
+    share = (at - low).to(maps)[:, None]
+    mixed = maps[:, low] * (1 - share) + maps[:, high] * share
+    return upsample(mixed[None], (len(at), size[1]))[0]

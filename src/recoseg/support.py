@@ -13,7 +13,7 @@ from recoseg.similarity import unit
 
 TIE = 1e-6
 # Below this many pixels in all, one pass in float32 is faster than two.
-SCREEN = 10_000
+SCREEN = 5_000
 _FLOOR = 1e-12
 # Pixels of a tile's rows and columns: on a CPU a few megabytes at most.
 _TILE_CPU, _TILE_GPU = (1024, 1024), (8192, 8192)

@@ -22,7 +22,7 @@ BANNED_NAMES = {"utils", "util", "core", "helpers", "common", "misc"}
 TABLE = {
     "0 vocabulary": """
         errors images similarity palette distinct recipe durable progress quiet
-        parallel
+        parallel fields
     """,
     "1 models": """
         models
@@ -36,6 +36,7 @@ TABLE = {
     """,
     "4 measure, learn, hand over": """
         jobs batch doctor
+        report reportfile plots pages benchmarkpage quality checkup advice conceptpage
     """,
     "5 doors": """
         cli __init__ __main__

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from recoseg import __version__
-from recoseg.cli import archive_verbs, concept_verbs, machine_verbs, segment_verbs
+from recoseg.cli import archive_verbs, concept_verbs, machine_verbs, report_verbs, segment_verbs
 from recoseg.cli.output import say
 from recoseg.errors import RecosegError
 
@@ -18,7 +18,7 @@ BAD_INPUT = 3
 UNEXPECTED = 1
 INTERRUPTED = 130
 
-VERBS = ("index", "search", "concept", "segment", "models", "doctor")
+VERBS = ("index", "search", "concept", "segment", "report", "models", "doctor")
 GUIDE = """
 Name a concept, point at a folder of unlabelled photos, get a segmenter.
 
@@ -78,6 +78,7 @@ app.command("index", rich_help_panel="Photos")(archive_verbs.index)
 app.command("search", rich_help_panel="Photos")(archive_verbs.search)
 app.add_typer(concept_verbs.app, name="concept", rich_help_panel="Concepts")
 app.command("segment", rich_help_panel="Segmentation")(segment_verbs.segment)
+app.command("report", rich_help_panel="Quality")(report_verbs.report)
 app.command("models", rich_help_panel="This machine")(machine_verbs.models)
 app.command("doctor", rich_help_panel="This machine")(machine_verbs.doctor)
 

@@ -106,6 +106,7 @@ def _environment() -> Environment:
         plain=plain,
         printed=lambda value: NOTHING if value is None else f"{value:.1f}",
         score=lambda value: NOTHING if value is None else f"{value:.2f}",
+        short=lambda value: f"{value:.2g}",
         words=lambda name: name.replace("_", " ").replace(".", ", "),
         capitalize_first=lambda text: text[:1].upper() + text[1:],
     )

@@ -25,7 +25,7 @@ _VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)"} | {
 }
 _MARKERS = "oDs^vP"
 _CELL = (47, 127, 208)
-_WIDTH = 6.6
+_WIDTH = 5.2
 _WRITTEN_CELLS = 24
 _NAME = 28
 _STYLE: Any = {
@@ -191,7 +191,7 @@ def _percent(axes: Axes, axis: str, label: str) -> None:
 
 
 def _legend(axes: Axes, entries: int) -> None:
-    columns = min(entries, 3)
+    columns = min(entries, 2)
     place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.3}
     axes.legend(ncols=columns, **place, handlelength=1.4, columnspacing=1.2)
 

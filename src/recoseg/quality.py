@@ -117,9 +117,7 @@ def standout(best: NDArray[np.floating], worst: NDArray[np.floating], mean: floa
         mean: the mean over the archive.
     """
     above, below = float(np.mean(best)) - mean, mean - float(np.mean(worst))
-    if below <= 0:
-        return math.inf if above > 0 else 1.0
-    return above / below
+    return above / below if below > 0 else 1.0
 
 
 def retrieval(

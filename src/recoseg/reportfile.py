@@ -128,8 +128,14 @@ def _sweep(item: Fields) -> Sweep:
 
 
 def _grid_row(row: Fields) -> GridRow:
-    parts = [row.flag(key) for key in ("denseclip", "lgc", "ce", "crf")]
-    return GridRow(*parts, row.fraction("miou"), row.fraction("accuracy"))
+    return GridRow(
+        denseclip=row.flag("denseclip"),
+        lgc=row.flag("lgc"),
+        ce=row.flag("ce"),
+        crf=row.flag("crf"),
+        miou=row.fraction("miou"),
+        accuracy=row.fraction("accuracy"),
+    )
 
 
 def _purity(item: Fields) -> Purity:

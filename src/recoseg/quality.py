@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from recoseg.concept import Concept
@@ -168,12 +169,20 @@ def odd(evidence: Evidence) -> tuple[str, ...]:
 
 def judge(concepts: Sequence[Concept]) -> list[Quality]:
     """What the concepts of one bank say of themselves and each other, without an archive."""
+    if not concepts:
+        return []
     agreements = [c.evidence.agreement for c in concepts if c.evidence is not None]
     usual = statistics.median(agreements) if agreements else 0.0
-    return [_judged(concept, concepts, usual) for concept in concepts]
+    references = unit(torch.stack([concept.reference for concept in concepts]))
+    texts = unit(torch.stack([concept.text for concept in concepts]))
+    near, words = (references @ references.T).tolist(), (texts @ texts.T).tolist()
+    return [
+        _judged(concept, usual, _neighbours(i, concepts, near[i], words[i]))
+        for i, concept in enumerate(concepts)
+    ]
 
 
-def _judged(concept: Concept, concepts: Sequence[Concept], usual: float) -> Quality:
+def _judged(concept: Concept, usual: float, neighbours: tuple[Neighbour, ...]) -> Quality:
     evidence = concept.evidence
     seeds = evidence.seeds if evidence is not None else ()
     scores = [seed.score for seed in seeds if seed.score is not None]
@@ -189,23 +198,25 @@ def _judged(concept: Concept, concepts: Sequence[Concept], usual: float) -> Qual
         support=statistics.median(seed.support for seed in seeds) if seeds else None,
         odd=odd(evidence) if evidence is not None else (),
         discordant=agreement is not None and agreement < UNLIKE * usual,
-        neighbours=_neighbours(concept, concepts, likeness(agreement)),
+        neighbours=neighbours,
     )
 
 
 def _neighbours(
-    concept: Concept, concepts: Sequence[Concept], limit: float
+    place: int, concepts: Sequence[Concept], near: Sequence[float], words: Sequence[float]
 ) -> tuple[Neighbour, ...]:
+    """The nearest others of concept ``place``, from its C cosines with all by either vector."""
+    concept = concepts[place]
+    limit = likeness(concept.evidence.agreement if concept.evidence is not None else None)
+    others = [i for i in range(len(concepts)) if i != place]
+    nearest = sorted(others, key=lambda i: (-near[i], concepts[i].name))[:NEIGHBOURS]
+    mine = _photos(concept)
     found = []
-    for other in concepts:
-        if other.name == concept.name:
-            continue
-        near = float(unit(concept.reference) @ unit(other.reference))
-        text = float(unit(concept.text) @ unit(other.text))
-        shared = len(_photos(concept) & _photos(other))
-        same = shared > 0 and shared >= SHARED * len(_photos(concept))
-        found.append(Neighbour(other.name, near, text, shared, near >= limit, same))
-    return tuple(sorted(found, key=lambda one: (-one.reference, one.name))[:NEIGHBOURS])
+    for i in nearest:
+        shared = len(mine & _photos(concepts[i]))
+        same = shared > 0 and shared >= SHARED * len(mine)
+        found.append(Neighbour(concepts[i].name, near[i], words[i], shared, near[i] >= limit, same))
+    return tuple(found)
 
 
 def _photos(concept: Concept) -> frozenset[str]:

@@ -22,7 +22,7 @@ BANNED_NAMES = {"utils", "util", "core", "helpers", "common", "misc"}
 TABLE = {
     "0 vocabulary": """
         errors images similarity palette distinct recipe durable progress quiet
-        parallel
+        parallel fields
     """,
     "1 models": """
         models
@@ -37,6 +37,7 @@ TABLE = {
     "4 measure, learn, hand over": """
         jobs batch doctor metrics datasets protocols published systems panels predictions clock
         tallies results provenance evaluation gallery subsets remembrance ablation purity
+        report reportfile plots pages benchmarkpage quality checkup advice conceptpage
     """,
     "5 doors": """
         cli __init__ __main__

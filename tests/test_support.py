@@ -1,4 +1,4 @@
-"""The screened pass against the plain one, and the maximum by halves."""
+"""The screened pass against the plain one, and the tiles against the whole."""
 
 from __future__ import annotations
 
@@ -84,11 +84,13 @@ def test_double_precision_and_small_problems_are_not_screened():
     assert not support.screens(torch.zeros(20, 3, 40, 40, dtype=torch.float64))
 
 
-@given(st.integers(1, 130), st.sampled_from([0, 1, -1]), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
-def test_largest_is_the_maximum(length, dim, seed):
-    generator = torch.Generator().manual_seed(seed)
-    shape = [3, 4, 2]
-    shape[dim] = length
-    values = torch.randn(shape, generator=generator)
-    assert torch.equal(support.largest(values, dim), values.amax(dim))
+@pytest.mark.parametrize("block", [1, 2, 3, 7])
+def test_tiles_smaller_than_an_image_change_nothing(monkeypatch, block):
+    features, weights = problem(5, 8, 4, 5, 1)
+    whole = support.scores(features, weights, None, torch.float64)
+    monkeypatch.setattr(support, "_TILE_CPU", (3, 20))
+    tiled = support.scores(features, weights, block, torch.float64)
+    torch.testing.assert_close(tiled, whole, atol=1e-7, rtol=0)
+    torch.testing.assert_close(
+        support.screened(features, weights, block), whole.float(), atol=0.02, rtol=0
+    )

@@ -53,7 +53,8 @@ def cosegment(
     Args:
         features: (n, d, h, w) of the same concept's images, any scale, finite; on any device.
         weights: (n, h, w), not negative, how much each pixel may support others; None for 1.
-        block: images per side of a block; changes time and memory, never the result.
+        block: images that one image is multiplied with at a time; changes time and memory,
+            never the result.
         dtype: precision of the products: float32, bfloat16 or float64. By default float64 for
             features of that type, else float32; where the hardware is faster in bfloat16, only
             pixels that can be the seed are scored in float32 and the rest in bfloat16

@@ -20,6 +20,7 @@ EXTRAS = {
     "open_clip": ("open_clip_torch", "the paper's CLIP models and prompts"),
     "segmentation_models_pytorch": ("segmentation-models-pytorch", "student networks"),
     "onnx": ("onnx", "export of students"),
+    "matplotlib": ("matplotlib", "the plots of `recoseg report`"),
     "gradio": ("gradio", "the web app"),
 }
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")

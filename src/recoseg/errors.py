@@ -56,3 +56,7 @@ class UnknownModel(RecosegError):
 
 class MissingWeights(RecosegError):
     """A model's weights are not present, or their checksum is wrong."""
+
+
+class ReportError(RecosegError):
+    """A report file is damaged or of another version, or a page cannot be made from it."""

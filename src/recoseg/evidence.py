@@ -39,6 +39,11 @@ class Seed:
     y: float
     support: float
 
+    def caption(self) -> str:
+        """The image's name and, on a second line, its two scores."""
+        found = "example" if self.score is None else f"found {self.score:.2f}"
+        return f"{Path(self.image).name}\n{found}, seed {self.support:.2f}"
+
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
@@ -99,6 +104,14 @@ class Evidence:
         Raises:
             BankError: the pictures were not kept; the message says how to get them.
         """
+        return palette.contact_sheet(self.tiles(), columns, self._title())
+
+    def tiles(self) -> list[tuple[RGB, str]]:
+        """Each image, small, with its seed and the heat of the reference, and its caption.
+
+        Raises:
+            BankError: the pictures were not kept; the message says how to get them.
+        """
         if self.pictures is None:
             raise BankError(
                 f"the pictures of {self.concept!r} were not kept; rebuild it with "
@@ -110,10 +123,8 @@ class Evidence:
         for seed, jpeg, heat in parts:
             # A bright seed on a sheet of dark ones is what to look for, so one scale serves all.
             warm = palette.heatmap(images.read(jpeg), heat / scale, opacity=0.45)
-            found = "example" if seed.score is None else f"found {seed.score:.2f}"
-            caption = f"{Path(seed.image).name}\n{found}, seed {seed.support:.2f}"
-            tiles.append((palette.mark(warm, seed.x, seed.y), caption))
-        return palette.contact_sheet(tiles, columns, self._title())
+            tiles.append((palette.mark(warm, seed.x, seed.y), seed.caption()))
+        return tiles
 
     def save(self, path: str | Path, columns: int = 6) -> Path:
         """Write the sheet of ``draw`` as PNG, JPEG or WebP by the path's suffix."""

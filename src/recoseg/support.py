@@ -6,8 +6,6 @@ and the product is reduced in both directions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -15,14 +13,15 @@ from recoseg.similarity import unit
 
 TIE = 1e-6
 # Below this many pixels in all, one pass in float32 is faster than two.
-SCREEN = 10_000
+SCREEN = 5_000
 _FLOOR = 1e-12
-_HALVES = 32
-_ROWS_CPU, _ROWS_GPU = 1024, 8192
+# Pixels of a tile's rows and columns: on a CPU a few megabytes at most.
+_TILE_CPU, _TILE_GPU = (1024, 1024), (8192, 8192)
 # Two rounded factors and a rounded product of at most one, each to 8 binary digits.
 _BF16_ERROR = 3.1 * 2**-8
 
 
+@torch.no_grad()
 def scores(
     features: Tensor, weights: Tensor | None, block: int | None, dtype: torch.dtype
 ) -> Tensor:
@@ -31,7 +30,7 @@ def scores(
     Args:
         features: (n, d, h, w), any scale.
         weights: (n, h, w), not negative, or None for 1.
-        block: images per side of a block, or None to choose.
+        block: images that one image is multiplied with at a time, or None to choose.
         dtype: precision of the products.
 
     Returns:
@@ -41,6 +40,7 @@ def scores(
     return _all(pixels, own, block, dtype).float().reshape(_grid(features))
 
 
+@torch.no_grad()
 def screened(features: Tensor, weights: Tensor | None, block: int | None) -> Tensor:
     """``scores`` in float32 wherever the best pixel of an image can be, in bfloat16 elsewhere.
 
@@ -91,67 +91,70 @@ def _all(pixels: Tensor, own: Tensor | None, block: int | None, dtype: torch.dty
     """(n, p), the score of every pixel."""
     n, p, _ = pixels.shape
     pixels = pixels.to(dtype)
-    total = torch.zeros(n, p, dtype=_accumulator(pixels), device=pixels.device)
-    for rows, columns in _pairs(n, block or _default_block(p, pixels.device)):
-        to_rows, to_columns = _both_ways(pixels[rows], pixels[columns])
-        total[rows] += to_rows.to(total).sum(dim=2)
-        if rows != columns:
-            total[columns] += to_columns.to(total).sum(dim=0)
+    total = _zeros(n, p, pixels)
+    products = _Products(pixels, block)
+    for i in range(n):
+        for start in range(i, n, products.images):
+            to_image, to_others = products.largest(pixels[i], start)
+            total[i] += to_image.to(total).sum(dim=1)
+            # The pair of an image with itself counts once.
+            first = start if start > i else i + 1
+            total[first : start + len(to_others)] += to_others[first - start :].to(total)
     return (total if own is None else total / own) / n
 
 
 def _some(pixels: Tensor, own: Tensor | None, chosen: Tensor) -> Tensor:
     """(m,), the scores of the m pixels that the mask (n, p) chooses."""
-    n, p, _ = pixels.shape
+    n = len(pixels)
     rows = pixels[chosen]
-    total = torch.zeros(len(rows), dtype=_accumulator(pixels), device=pixels.device)
-    step = _default_block(p, pixels.device) * p
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        for image in pixels:
-            total[part] += largest(rows[part] @ image.T, 1).to(total)
-    return (total if own is None else total / own[chosen]) / n
+    total = _zeros(len(rows), 1, pixels)
+    products = _Products(pixels, None)
+    for start in range(0, n, products.images):
+        total += products.largest(rows, start)[0].to(total).sum(dim=1, keepdim=True)
+    return (total[:, 0] if own is None else total[:, 0] / own[chosen]) / n
 
 
-def _both_ways(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """(a, p, d) and (b, p, d) to their pixels' maxima over each other's images.
+class _Products:
+    """Products of some pixels with those of a block of images, reduced in both directions.
 
-    Returns:
-        (a, p, b), pixels of ``rows`` supported by images of ``columns``; (a, b, p), the reverse.
+    Attributes:
+        images: how many images a block has.
     """
-    a, p, d = rows.shape
-    grid = (rows.reshape(a * p, d) @ columns.reshape(-1, d).T).view(a, p, -1, p)
-    return largest(grid, 3), largest(grid, 1)
+
+    def __init__(self, pixels: Tensor, block: int | None) -> None:
+        _, p, _ = pixels.shape
+        rows, columns = _TILE_CPU if pixels.device.type == "cpu" else _TILE_GPU
+        self.images = block or max(1, columns // p)
+        self._pixels = pixels
+        self._rows = rows
+        # One tile for all: to ask for fresh memory each time costs a third of the whole.
+        self._tile = pixels.new_empty(rows * min(self.images, len(pixels)) * p)
+
+    def largest(self, rows: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Maxima of rows (m, d) times the b images that begin at ``start``.
+
+        Returns:
+            (m, b), over the pixels of each image; (b, p), over the rows.
+        """
+        others = self._pixels[start : start + self.images]
+        b, p, d = others.shape
+        flat = others.reshape(b * p, d).T
+        to_rows, to_others = [], []
+        for part in torch.split(rows, self._rows):
+            tile = self._tile[: len(part) * b * p].view(len(part), b * p)
+            torch.mm(part, flat, out=tile)
+            to_rows.append(tile.view(len(part), b, p).amax(dim=2))
+            to_others.append(tile.amax(dim=0))
+        return torch.cat(to_rows), torch.stack(to_others).amax(dim=0).view(b, p)
 
 
-def largest(values: Tensor, dim: int) -> Tensor:
-    """``values.amax(dim)``, by halves that overlap by one where the length is odd."""
-    # Elementwise maxima of two halves use the whole vector unit; a reduction does not.
-    while (length := values.shape[dim]) > _HALVES:
-        half = (length + 1) // 2
-        values = torch.maximum(values.narrow(dim, 0, half), values.narrow(dim, length - half, half))
-    return values.amax(dim=dim)
-
-
-def _pairs(n: int, step: int) -> Iterator[tuple[slice, slice]]:
-    """Every unordered pair of blocks of images, once."""
-    blocks = [slice(start, min(n, start + step)) for start in range(0, n, step)]
-    for i, rows in enumerate(blocks):
-        for columns in blocks[i:]:
-            yield rows, columns
-
-
-def _default_block(pixels: int, device: torch.device) -> int:
-    rows = _ROWS_CPU if device.type == "cpu" else _ROWS_GPU
-    return max(1, rows // pixels)
+def _zeros(rows: int, columns: int, like: Tensor) -> Tensor:
+    dtype = torch.float32 if like.device.type == "mps" else torch.float64
+    return torch.zeros(rows, columns, dtype=dtype, device=like.device)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def _accumulator(pixels: Tensor) -> torch.dtype:
-    return torch.float32 if pixels.device.type == "mps" else torch.float64
 
 
 def _grid(features: Tensor) -> tuple[int, int, int]:

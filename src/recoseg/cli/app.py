@@ -16,6 +16,7 @@ from recoseg.cli import (
     dataset_verbs,
     machine_verbs,
     measure_verbs,
+    report_verbs,
     segment_verbs,
 )
 from recoseg.cli.output import say
@@ -33,6 +34,7 @@ VERBS = (
     "evaluate",
     "ablate",
     "datasets",
+    "report",
     "models",
     "doctor",
 )
@@ -98,6 +100,7 @@ app.command("segment", rich_help_panel="Segmentation")(segment_verbs.segment)
 app.command("evaluate", rich_help_panel="Measurement")(measure_verbs.evaluate)
 app.command("ablate", rich_help_panel="Measurement")(measure_verbs.ablate)
 app.add_typer(dataset_verbs.app, name="datasets", rich_help_panel="Measurement")
+app.command("report", rich_help_panel="Measurement")(report_verbs.report)
 app.command("models", rich_help_panel="This machine")(machine_verbs.models)
 app.command("doctor", rich_help_panel="This machine")(machine_verbs.doctor)
 

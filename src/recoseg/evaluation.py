@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
@@ -66,9 +67,8 @@ def evaluate(
     start = time.perf_counter()
     with _folder(out) as folder, Tallies.open(folder) as tallies:
         run.work(tallies, workers or cores(), progress)
-        counted = {system.name: run.counts(tallies, system) for system in run.panel.systems}
-    seconds = time.perf_counter() - start
-    report = run.report(counted, seconds=round(seconds, 3), workers=workers or cores())
+        seconds = time.perf_counter() - start
+        report = run.report(tallies, seconds=round(seconds, 3), workers=workers or cores())
     if out is not None:
         report.save(out)
     return report
@@ -132,13 +132,13 @@ class Run:
                     running.add(name, counts)
                 advance(1)
 
-    def counts(self, tallies: Tallies, system: System) -> list[Counts]:
+    def counts(self, tallies: Tallies, system: System) -> Iterator[Counts]:
         """Counts of every sample, in order."""
         ids = [sample.id for sample in self.dataset]
-        return list(tallies.counts(self.key(system), ids, self.shape))
+        return tallies.counts(self.key(system), ids, self.shape)
 
-    def report(self, counted: Mapping[str, Sequence[Counts]], **facts: Any) -> Report:
-        """The report of all counts, by system; ``facts`` go into its provenance."""
+    def report(self, tallies: Tallies, **facts: Any) -> Report:
+        """The report of all that is counted; ``facts`` go into its provenance."""
         systems = self.panel.systems
         match = self.match == "hungarian"
         return Report(
@@ -150,7 +150,12 @@ class Run:
             dataset=results.described(self.dataset),
             protocol=self.protocol.to_dict(),
             systems=[
-                results.entry(system, self.dataset, counted[system.name], match=match)
+                results.entry(
+                    system,
+                    self.dataset,
+                    functools.partial(self.counts, tallies, system),
+                    match=match,
+                )
                 for system in systems
             ],
             published=published.rows(self.protocol.name),

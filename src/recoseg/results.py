@@ -5,14 +5,17 @@ Fractions lie in [0, 1]; what there is nothing to say of is null or absent.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recoseg import durable
 from recoseg.datasets import Dataset
@@ -111,21 +114,20 @@ def described(dataset: Dataset) -> dict[str, Any]:
 
 
 def entry(
-    system: System, dataset: Dataset, images: Sequence[Counts], *, match: bool
+    system: System, dataset: Dataset, images: Callable[[], Iterator[Counts]], *, match: bool
 ) -> dict[str, Any]:
     """A system's part of a report.
 
     Args:
         system: its name and settings.
         dataset: what it was measured on.
-        images: counts of each of its samples.
+        images: goes through the counts of its samples; called twice, so that none need be held.
         match: whether the predictions are unnamed clusters, to be matched with the classes.
     """
     classes = dataset.table.classes
-    total = sum(images[1:], start=images[0])
+    total = functools.reduce(operator.add, images())
     columns = hungarian(total.confusion) if match else None
-    if columns is not None:
-        total, images = total.take(columns), [one.take(columns) for one in images]
+    total = _named(total, columns)
     found = scores(total)
     return {
         "name": system.name,
@@ -136,8 +138,8 @@ def entry(
         "confusion": total.confusion[:, :-1].tolist(),
         "no_class": total.confusion[:, -1].tolist(),
         "per_image": [
-            {"id": sample.id, "miou": _number(scores(one).miou)}
-            for sample, one in zip(dataset, images, strict=True)
+            {"id": sample.id, "miou": _number(scores(_named(one, columns)).miou)}
+            for sample, one in zip(dataset, images(), strict=True)
         ],
         "matching": _matching(classes, columns),
     }
@@ -147,6 +149,10 @@ def figures(found: Scores) -> dict[str, float | None]:
     """The four figures of a row of a table."""
     names = ("miou", "accuracy", "fw_iou", "boundary_iou")
     return {name: _number(getattr(found, name)) for name in names}
+
+
+def _named(counts: Counts, columns: NDArray[np.int64] | None) -> Counts:
+    return counts if columns is None else counts.take(columns)
 
 
 def _per_class(classes: Sequence[str], found: Scores, total: Counts) -> list[dict[str, Any]]:
@@ -165,7 +171,7 @@ def _per_class(classes: Sequence[str], found: Scores, total: Counts) -> list[dic
 
 
 def _matching(
-    classes: Sequence[str], columns: np.ndarray[Any, np.dtype[np.int64]] | None
+    classes: Sequence[str], columns: NDArray[np.int64] | None
 ) -> dict[str, int | None] | None:
     if columns is None:
         return None

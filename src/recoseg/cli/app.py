@@ -79,7 +79,7 @@ app.command("search", rich_help_panel="Photos")(archive_verbs.search)
 app.add_typer(concept_verbs.app, name="concept", rich_help_panel="Concepts")
 app.command("segment", rich_help_panel="Segmentation")(segment_verbs.segment)
 app.command("report", rich_help_panel="Quality")(report_verbs.report)
-app.command("models", rich_help_panel="This machine")(machine_verbs.models)
+app.add_typer(machine_verbs.models, name="models", rich_help_panel="This machine")
 app.command("doctor", rich_help_panel="This machine")(machine_verbs.doctor)
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from recoseg import images, recipe
 from recoseg.cli.app import app
 from recoseg.concepts import ConceptBank
-from recoseg.models import registry
+from recoseg.models import catalogue, registry
 from tests.toys import Toy, paint
 
 PHOTOS = {
@@ -233,7 +233,7 @@ def test_concept_drop_takes_out(bank):
         (["concept", "build", "b", "red", "red", "-i", "photos.index"], "named twice"),
         (["concept", "build", "b", "=red", "-i", "photos.index"], "name"),
         (["concept", "build", "b", "red", "-i", "nowhere.index"], "nowhere.index"),
-        (["concept", "build", "b", "red", "-i", "photos.index", "--recipe", "x"], "preset"),
+        (["concept", "build", "b", "red", "-i", "photos.index", "--preset", "x"], "preset"),
         (["concept", "build", "b", "red", "--examples", "photos"], "is not NAME=VALUE"),
         (["concept", "build", "b", "red", "--examples", "red=nowhere"], "nowhere does not exist"),
         (["concept", "add", "two.bank", "red", "-i", "photos.index"], "already"),
@@ -380,7 +380,7 @@ def test_an_unexpected_error_is_one_sentence_unless_debugging(monkeypatch, debug
     def broken():
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(registry, "available", broken)
+    monkeypatch.setattr(catalogue, "entries", broken)
     monkeypatch.setenv("RECOSEG_DEBUG", "1" if debug else "0")
     result = CliRunner().invoke(app, ["models"])
     assert result.exit_code == 1
@@ -399,14 +399,33 @@ def test_ctrl_c_is_one_sentence_and_exit_status_130(monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(registry, "available", interrupted)
+    monkeypatch.setattr(catalogue, "entries", interrupted)
     result = run("models", status=130)
     assert result.stderr.startswith("recoseg: stopped")
 
 
-def test_models_lists_what_the_registry_knows():
-    assert data("models") == list(registry.available())
-    assert lines("models") == [[name] for name in registry.available()]
+def test_models_lists_the_catalogue():
+    listed = data("models")
+    assert [row["id"] for row in listed] == [entry.id for entry in catalogue.entries()]
+    assert {len(row) for row in lines("models")} == {6}
+    paper = next(row for row in listed if row["id"] == recipe.PAPER.retrieval)
+    assert paper["aliases"] == ["ViT-L/14@336px"]
+
+
+def test_fetch_says_offline_what_is_missing_and_how_to_bring_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    result = run("models", "fetch", "paper", status=3)
+    assert "HF_HUB_OFFLINE" in result.stderr
+    assert "timm/vit_large_patch14_clip_336.openai" in result.stderr
+    assert run("models", "fetch", "lite").stdout == ""
+
+
+def test_an_index_is_made_with_the_preset_s_model_unless_one_is_named(photos, monkeypatch):
+    asked = []
+    monkeypatch.setattr(registry, "_load", lambda model, device: asked.append(model) or TOY)
+    run("index", photos, "one.index", "--preset", "paper")
+    run("index", photos, "two.index", "--preset", "paper", "--model", "lite")
+    assert asked == [recipe.PAPER.retrieval, "lite"]
 
 
 def test_a_row_stays_a_row_whatever_a_file_is_called(photos):
@@ -445,13 +464,13 @@ def test_the_program_stops_at_ctrl_c_with_a_sentence():
     code = """
 import sys, time
 from recoseg.cli import main
-from recoseg.models import registry
+from recoseg.models import catalogue
 
 def slow():
     print("ready", flush=True)
     time.sleep(60)
 
-registry.available = slow
+catalogue.entries = slow
 sys.argv = ["recoseg", "models"]
 main()
 """

@@ -14,6 +14,7 @@ from recoseg import doctor
 from recoseg.cli.app import app
 from recoseg.concepts import ConceptBank
 from recoseg.errors import BankError
+from recoseg.models.weights import hub_cache
 
 GOOD = [("head", True, "sha256 matches", "")]
 BAD = [("head", True, "sha256 matches", ""), ("text", False, "missing", "pip install x")]
@@ -96,7 +97,7 @@ def test_the_hub_cache_is_where_its_client_looks(monkeypatch, variables, expecte
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert doctor.hub_cache() == Path(expected)
+    assert hub_cache() == Path(expected)
 
 
 def test_cached_models_are_counted_and_offline_switches_named(lite, monkeypatch, tmp_path):

@@ -1,86 +1,25 @@
-"""One contract that every backend passes, and what is particular to ``lite``."""
+"""What is particular to ``lite``, to the registry and to prompts."""
 
 from __future__ import annotations
 
-import numpy as np
+import re
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from skimage import data
 
 from recoseg.errors import InputError, MissingWeights, UnknownModel
-from recoseg.models import lite, prompts, registry
-from recoseg.models.base import JointModel, PatchEncoder, encode_twice
+from recoseg.models import catalogue, ids, lite, prompts, registry
 from recoseg.models.lite import HEAD_FILE, IMAGE_WEIGHTS, TEXT_WEIGHTS, Lite, load_trunk
+from recoseg.recipe import PAPER, PRESETS
+from tests.contract import pictures
 from tests.toys import Toy
 
 
 @pytest.fixture(scope="module")
 def real():
     return registry.load("lite", "cpu")
-
-
-@pytest.fixture(params=["toy", "lite"])
-def model(request):
-    return Toy() if request.param == "toy" else request.getfixturevalue("real")
-
-
-def pictures(count=2, height=96, width=160, seed=0):
-    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
-
-
-class TestContract:
-    def test_protocols(self, model):
-        assert isinstance(model, JointModel)
-        assert isinstance(model, PatchEncoder)
-        assert len(model.fingerprint) == 64
-
-    def test_image_embeddings_are_unit_vectors(self, model):
-        vectors = model.embed_images(pictures())
-        assert vectors.shape == (2, model.dim)
-        assert vectors.dtype == torch.float32
-        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
-
-    def test_text_embeddings_are_unit_vectors(self, model):
-        vectors = model.embed_texts(["a red car", "grass", "x"])
-        assert vectors.shape == (3, model.dim)
-        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
-
-    def test_dense_map_of_a_non_square_image(self, model):
-        dense = model.dense(pictures())
-        assert dense.shape == (2, model.dim, 96 // model.stride, 160 // model.stride)
-        torch.testing.assert_close(dense.norm(dim=1), torch.ones(2, *dense.shape[-2:]))
-
-    def test_features_are_finite_and_of_the_same_grid(self, model):
-        features = model.features(pictures())
-        assert features.shape == (2, model.dim, 96 // model.stride, 160 // model.stride)
-        assert features.isfinite().all()
-
-    def test_an_image_does_not_depend_on_its_batch(self, model):
-        batch = pictures(3)
-        alone = torch.cat([model.features(batch[i : i + 1]) for i in range(3)])
-        torch.testing.assert_close(model.features(batch), alone, atol=1e-4, rtol=1e-4)
-
-    def test_a_text_does_not_depend_on_its_batch(self, model):
-        texts = ["dog", "a photo of a very long caption about a dog on a beach", "sea"]
-        alone = torch.cat([model.embed_texts([text]) for text in texts])
-        torch.testing.assert_close(model.embed_texts(texts), alone, atol=1e-5, rtol=1e-4)
-
-    def test_it_is_deterministic(self, model):
-        assert torch.equal(model.features(pictures()), model.features(pictures()))
-        assert torch.equal(model.embed_texts(["tree"]), model.embed_texts(["tree"]))
-
-    def test_it_preprocesses_any_image(self, model):
-        for shape in ((40, 700, 3), (500, 333, 3), (1, 1, 3)):
-            pixels = model.preprocess(np.full(shape, 90, np.uint8))
-            assert pixels.ndim == 3
-            assert pixels.shape[1] == pixels.shape[2]
-            assert 0 <= pixels.min() <= pixels.max() <= 1
-
-    def test_both_maps_from_one_pass_equal_the_two(self, model):
-        dense, features = encode_twice(model, model, pictures())
-        torch.testing.assert_close(dense, model.dense(pictures()))
-        torch.testing.assert_close(features, model.features(pictures()))
 
 
 class TestLite:
@@ -172,9 +111,38 @@ class TestRegistry:
         toy = Toy()
         assert registry.load(toy) is toy
 
-    def test_unknown_ids_list_what_there_is(self):
-        with pytest.raises(UnknownModel, match="lite"):
-            registry.load("clip:none")
+    @pytest.mark.parametrize(
+        ("id", "hint"),
+        [
+            ("RN50x15", "RN50x16"),
+            ("vit-b/16", "ViT-B/16"),
+            ("openai", "lite, "),
+            ("clip:", "clip:ARCHITECTURE"),
+            ("clip:RN50x15/openai", "RN50x16"),
+            ("clip:RN50x16/openal", "openai"),
+            ("clip:RN50x16", "no pretrained tag ''"),
+            ("clip:RN50x16/openai?dens=value", "no option 'dens'"),
+            ("clip:RN50x16/openai?dense=both", "value, selfself"),
+            ("timm:deit_smal_patch16_224", "deit_small_patch16_224"),
+            ("timm:vit_small_patch16_224.dinno", "vit_small_patch16_224.dino"),
+            ("timm:test_vit/nothing", "is no file"),
+            ("lite?x=1", "no option 'x'"),
+        ],
+    )
+    def test_unknown_ids_say_what_is_near(self, id, hint):
+        with pytest.raises(UnknownModel, match=re.escape(hint)):
+            registry.load(id)
+
+    @pytest.mark.parametrize(("alias", "id"), ids.ALIASES.items())
+    def test_every_alias_is_a_published_model(self, alias, id):
+        assert str(registry.identify(alias)) == id
+        assert catalogue.publication(alias) == catalogue.publication(id)
+
+    def test_ids_are_what_their_parts_say(self):
+        id = ids.parse("clip:ViT-B-16//tmp/a?b.pt?dense=selfself")
+        assert (id.architecture, id.source) == ("ViT-B-16", "/tmp/a?b.pt")
+        assert id.options == {"dense": "selfself"}
+        assert str(id) == "clip:ViT-B-16//tmp/a?b.pt?dense=selfself"
 
     def test_a_model_without_the_role_is_refused(self):
         class Eyes:
@@ -188,7 +156,50 @@ class TestRegistry:
         assert registry.load_encoder(Eyes()).id == "eyes"
 
 
+class TestCatalogue:
+    def test_presets_are_made_of_what_it_lists(self):
+        listed = {entry.id: entry for entry in catalogue.entries()}
+        for preset in PRESETS.values():
+            assert "retrieval" in listed[preset.retrieval].roles
+            assert "dense" in listed[preset.dense].roles
+            assert "encoder" in listed[preset.encoder].roles
+
+    def test_lite_is_here_and_the_others_say_where_they_are_published(self):
+        first, *others = catalogue.entries()
+        assert (first.id, first.file) == ("lite", str(HEAD_FILE))
+        for entry in others:
+            published = catalogue.publication(entry.id)
+            assert published.repository or published.url
+
+    def test_timm_states_the_licences(self):
+        from timm.models import get_pretrained_cfg
+
+        for entry in catalogue.entries():
+            name = entry.id.removeprefix("timm:")
+            if name != entry.id and not name.endswith(".sin"):
+                stated = get_pretrained_cfg(name).license.replace("-license", " license")
+                assert entry.licence.casefold() == stated.casefold()
+
+    def test_parameters_are_counted(self):
+        import open_clip
+        import timm
+
+        listed = {entry.id: entry.parameters for entry in catalogue.entries()}
+        with torch.device("meta"):
+            clip = open_clip.CLIP(**open_clip.get_model_config("RN50x16"))
+            deit = timm.create_model("deit_small_distilled_patch16_224", num_classes=0)
+        for id, model in ((PAPER.dense, clip), (PAPER.encoder, deit)):
+            counted = sum(p.numel() for p in model.parameters()) / 1e6
+            assert listed[id] == round(counted, 1)
+
+
 class TestPrompts:
+    def test_the_paper_s_ensemble_has_85_prompts(self):
+        forms = prompts.templates("paper")
+        assert len(forms) == len(set(forms)) == 85
+        assert all(form.count("{}") == 1 for form in forms)
+        assert "itap of a {}." in forms
+
     def test_the_ensemble_is_the_normalised_mean_of_unit_vectors(self):
         toy = Toy()
         found = prompts.embed_concepts(toy, {"thing": ["lamp", "light"]}, "lite")[0]

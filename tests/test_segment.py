@@ -468,3 +468,17 @@ def test_a_bank_with_a_concept_called_unknown_can_still_be_shortlisted():
     names = ("red", "unknown")
     result = segmenter(names, thresholds=dict.fromkeys(names, 0.3), shortlist=1)(photo())
     assert result.names == names
+
+
+def test_only_the_models_that_are_needed_are_loaded():
+    def never():
+        raise AssertionError("this model is not needed")
+
+    toy, image = Toy(), photo()
+    expected = segmenter(refine=False)(image).labels
+    found = Segmenter(bank_of(), refine=False, models=Models(never, lambda: toy, lambda: toy))
+    assert np.array_equal(found(image).labels, expected)
+    names_alone = Segmenter(bank_of(), system="denseclip", models=Models(never, toy, never))
+    assert names_alone(image).area
+    looks_alone = bank_of(recipe=RECIPE.replace(denseclip=False))
+    assert Segmenter(looks_alone, models=Models(never, never, toy))(image).area

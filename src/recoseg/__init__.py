@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recoseg.index import Index as Index
     from recoseg.recipe import CRF as CRF
     from recoseg.recipe import LITE as LITE
+    from recoseg.recipe import MODERN as MODERN
     from recoseg.recipe import PAPER as PAPER
     from recoseg.recipe import Recipe as Recipe
     from recoseg.results import Report as Report
@@ -41,6 +42,7 @@ _HOMES = {
     "Report": "results",
     "Recipe": "recipe",
     "CRF": "recipe",
+    "MODERN": "recipe",
     "PAPER": "recipe",
     "LITE": "recipe",
     "RecosegError": "errors",

@@ -13,7 +13,7 @@ from recoseg.concept import Concept
 from recoseg.errors import BankError, InputError
 from recoseg.index import Hit, Index
 from recoseg.models.prompts import embed_concepts
-from recoseg.models.trio import Models
+from recoseg.models.trio import ROLES, Models
 from recoseg.progress import Progress, track
 from recoseg.recipe import Recipe
 from recoseg.request import Request
@@ -82,7 +82,7 @@ def extend(
         BankError: the models are not those of the bank.
     """
     models = models or Models.load(contents.recipe)
-    check(models, contents.fingerprints)
+    check(models, contents.fingerprints, ROLES if index is not None else ("dense", "encoder"))
     builder = Builder.of(models, contents.recipe, index)
     contexts = {context.name: context for context in contents.contexts}
     names = list(contexts)
@@ -102,9 +102,9 @@ def extend(
     return [made[request.name] for request in wanted]
 
 
-def check(models: Models, fingerprints: Mapping[str, str]) -> None:
-    """BankError, with the remedy, unless the models are those with these fingerprints."""
-    for role, digest in models.fingerprints.items():
+def check(models: Models, fingerprints: Mapping[str, str], roles: Sequence[str] = ROLES) -> None:
+    """BankError, with the remedy, unless the models of ``roles`` have these fingerprints."""
+    for role, digest in models.of(roles).items():
         if role in fingerprints and fingerprints[role] != digest:
             raise BankError(
                 f"the {role} model at hand ({getattr(models, role).id}) is not the one the bank "

@@ -17,7 +17,7 @@ from recoseg.concept import Concept, Words
 from recoseg.errors import BankError, UnknownConcept
 from recoseg.images import ImageLike
 from recoseg.index import Index
-from recoseg.models.trio import Models
+from recoseg.models.trio import ROLES, Models
 from recoseg.progress import Progress
 from recoseg.recipe import LITE, Recipe
 from recoseg.request import Examples, Exclude, check_known, context_requests, requests
@@ -203,9 +203,9 @@ class ConceptBank(Contents, Mapping[str, Concept]):
     def _of(cls, contents: Contents) -> ConceptBank:
         return cls(contents.concepts, contents.contexts, contents.recipe, contents.fingerprints)
 
-    def check(self, models: Models) -> None:
-        """BankError, with the remedy, unless the bank was built with these models."""
-        builder.check(models, self.fingerprints)
+    def check(self, models: Models, roles: Sequence[str] = ROLES) -> None:
+        """BankError unless the bank was built with these models; other roles are not loaded."""
+        builder.check(models, self.fingerprints, roles)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -15,15 +15,22 @@ from pathlib import Path
 
 from recoseg.errors import RecosegError
 
-NEEDED = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "safetensors")
+NEEDED = (
+    "torch",
+    "torchvision",
+    "timm",
+    "open_clip_torch",
+    "numpy",
+    "scipy",
+    "pillow",
+    "safetensors",
+)
 EXTRAS = {
-    "open_clip": ("open_clip_torch", "the paper's CLIP models and prompts"),
     "segmentation_models_pytorch": ("segmentation-models-pytorch", "student networks"),
     "onnx": ("onnx", "export of students"),
     "matplotlib": ("matplotlib", "the plots of `recoseg report`"),
     "gradio": ("gradio", "the web app"),
 }
-OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 ROOMY = 2 * 1024**3
 
 
@@ -123,7 +130,9 @@ def _bank() -> Iterator[Check]:
 
 
 def _hub() -> Iterator[Check]:
-    switches = [name for name in OFFLINE if os.environ.get(name, "").upper() in _TRUE]
+    from recoseg.models.weights import hub_cache, offline_switches
+
+    switches = offline_switches()
     detail = f"offline by {', '.join(switches)}" if switches else "online allowed"
     yield Check("model hub", True, False, f"{detail}; `lite` needs no hub")
     cache = hub_cache()
@@ -132,19 +141,6 @@ def _hub() -> Iterator[Check]:
     writable = _writable(cache)
     fix = "" if writable else "set HF_HOME to a folder that you may write"
     yield Check("cache writable", writable, False, "yes" if writable else f"no: {cache}", fix)
-
-
-_TRUE = {"1", "ON", "YES", "TRUE"}
-
-
-def hub_cache() -> Path:
-    """Where the model hub's client keeps its files, by the variables that it reads."""
-    if os.environ.get("HF_HUB_CACHE"):
-        return Path(os.environ["HF_HUB_CACHE"]).expanduser()
-    if os.environ.get("HF_HOME"):
-        return Path(os.environ["HF_HOME"]).expanduser() / "hub"
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return caches / "huggingface" / "hub"
 
 
 def _disk() -> Iterator[Check]:

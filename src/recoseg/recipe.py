@@ -153,7 +153,19 @@ PAPER = Recipe(
     name="paper",
     retrieval="clip:ViT-L-14-336/openai",
     dense="clip:RN50x16/openai",
-    encoder="timm:deit_small_distilled_patch16_224",
+    encoder="timm:deit_small_distilled_patch16_224.sin",
+)
+
+# One CLIP in both roles and a self-supervised encoder. 448 is the multiple of both patch sizes, 16
+# and 14, next to twice CLIP's native 224: no grid is stretched (docs/models.md).
+MODERN = Recipe(
+    name="modern",
+    retrieval="clip:ViT-B-16/openai?dense=selfself",
+    dense="clip:ViT-B-16/openai?dense=selfself",
+    encoder="timm:vit_base_patch14_reg4_dinov2.lvd142m",
+    archive_size=448,
+    image_size=448,
+    crf=CRF(temperature=0.1),
 )
 
 LITE = Recipe(
@@ -169,4 +181,4 @@ LITE = Recipe(
     crf=CRF(temperature=0.1),
 )
 
-PRESETS = {recipe.name: recipe for recipe in (PAPER, LITE)}
+PRESETS = {recipe.name: recipe for recipe in (LITE, PAPER, MODERN)}

@@ -75,6 +75,12 @@ class Scorer:
     texts: Tensor | None
     references: Tensor | None
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Those of the models that are needed; the others are never loaded."""
+        needed = {"dense": self.texts, "encoder": self.references}
+        return tuple(role for role, vectors in needed.items() if vectors is not None)
+
     @torch.no_grad()
     def __call__(self, image: RGB) -> ScoreMaps:
         """Maps of a uint8 (H, W, 3) image of any size.

@@ -90,7 +90,7 @@ class Segmenter:
         crf = self.bank.recipe.crf
         self.crf = crf if temperature is None else dataclasses.replace(crf, temperature=temperature)
         self._models = models or Models.load(self.bank.recipe, device)
-        self.bank.check(self._models)
+        self.bank.check(self._models, self.scorer().roles)
         calibrated = unknown or shortlist is not None
         self._thresholds = self._checked_thresholds() if calibrated else None
         self.names = (*self.bank.names, UNKNOWN) if unknown else self.bank.names

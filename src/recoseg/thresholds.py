@@ -50,9 +50,9 @@ def calibrate(
         return bank
     chosen = bank.subset(new)
     models = models or Models.load(bank.recipe)
-    bank.check(models)
     texts = chosen.texts if bank.recipe.denseclip else None
     scorer = Scorer(models, bank.recipe, texts, chosen.references)
+    bank.check(models, scorer.roles)
     # NumPy's, because that of older torch refuses more than 16 million values.
     levels = np.quantile(_scores(scorer, index, sample, progress), quantile, axis=1)
     return bank.with_thresholds(dict(zip(new, levels.tolist(), strict=True)))

@@ -101,7 +101,7 @@ app.command("evaluate", rich_help_panel="Measurement")(measure_verbs.evaluate)
 app.command("ablate", rich_help_panel="Measurement")(measure_verbs.ablate)
 app.add_typer(dataset_verbs.app, name="datasets", rich_help_panel="Measurement")
 app.command("report", rich_help_panel="Measurement")(report_verbs.report)
-app.command("models", rich_help_panel="This machine")(machine_verbs.models)
+app.add_typer(machine_verbs.models, name="models", rich_help_panel="This machine")
 app.command("doctor", rich_help_panel="This machine")(machine_verbs.doctor)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recoseg.cli.output import Device, Json, Quiet, say, show
+from recoseg.cli.output import Device, Json, Preset, Quiet, say, show
 
 if TYPE_CHECKING:
     from recoseg.index import Hit, Index
@@ -19,7 +19,11 @@ def index(
         str, typer.Argument(help="Folder of photos, list file of paths, tar file, or pattern.")
     ],
     out: Annotated[Path, typer.Argument(help="The index to make, or to bring up to date.")],
-    model: Annotated[str, typer.Option(help="Language-image model; see `models`.")] = "lite",
+    preset: Preset = "lite",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Language-image model; see `models`.", show_default="the preset's"),
+    ] = None,
     moved: Annotated[
         bool, typer.Option("--moved", help="The photos of an index that exists are now here.")
     ] = False,
@@ -32,10 +36,10 @@ def index(
     No labels are needed. Run it again after photos were added, changed or deleted, or after it was
     interrupted: only the difference is done. Files that cannot be read are skipped and listed.
     """
-    from recoseg import Index
+    from recoseg import Index, recipe
     from recoseg.models import registry
 
-    joint = registry.load_joint(model, device)
+    joint = registry.load_joint(model or recipe.preset(preset).retrieval, device)
     if moved:
         made = Index.open(out)
         made.add(photos, model=joint, progress=not quiet)

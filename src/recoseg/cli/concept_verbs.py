@@ -23,7 +23,7 @@ from recoseg.cli.concept_options import (
     pairs_of,
     photos_of,
 )
-from recoseg.cli.output import Device, Json, Quiet, say, show
+from recoseg.cli.output import Device, Json, Preset, Quiet, say, show
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def build(
     bank: BankPath,
     names: Names = None,
     index: IndexOption = None,
-    recipe: Annotated[str, typer.Option(help="Preset of the method: lite or paper.")] = "lite",
+    preset: Preset = "lite",
     k: Annotated[int | None, typer.Option("-k", min=1, help="Photos to learn from.")] = None,
     examples: Examples = None,
     exclude: Exclude = None,
@@ -59,11 +59,10 @@ def build(
 
     A name that is only in --examples is learnt from those photos alone.
     """
-    from recoseg import ConceptBank
+    from recoseg import ConceptBank, recipe
     from recoseg.models.trio import Models
-    from recoseg.recipe import preset
 
-    chosen = preset(recipe) if k is None else preset(recipe).replace(k=k)
+    chosen = recipe.preset(preset) if k is None else recipe.preset(preset).replace(k=k)
     built = ConceptBank.build(
         concepts_of(names),
         open_index(index),

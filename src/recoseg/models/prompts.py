@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from recoseg.errors import InputError, UnknownModel
+from recoseg.errors import InputError
 from recoseg.models.base import JointModel
 from recoseg.similarity import unit
 
@@ -69,10 +69,6 @@ def _fill(form: str, word: str) -> str:
 
 
 def _paper() -> tuple[str, ...]:
-    try:
-        from open_clip import OPENAI_IMAGENET_TEMPLATES
-    except ImportError as error:
-        raise UnknownModel(
-            "the paper's prompt ensemble needs open_clip_torch; install it or use templates='lite'."
-        ) from error
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+
     return (*(form("{}") for form in OPENAI_IMAGENET_TEMPLATES), *SCENE)

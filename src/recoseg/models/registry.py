@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import functools
+import json
+from pathlib import Path
 from typing import cast
 
 import torch
 
 from recoseg.errors import UnknownModel
+from recoseg.models import ids
 from recoseg.models.base import JointModel, PatchEncoder
+from recoseg.models.ids import ModelId
 
 Model = JointModel | PatchEncoder
-_SCHEMES = ("lite", "lite:16")
-
-
-def available() -> tuple[str, ...]:
-    """Schemes that ``load`` understands."""
-    return _SCHEMES
 
 
 def load(model: str | Model, device: str | torch.device | None = None) -> Model:
     """The model of an id, kept in memory for the next call; a model is returned as it is.
 
     Args:
-        model: ``"lite"``, or an object that already fulfils a protocol of ``models.base``.
+        model: ``"lite"``, ``"clip:ARCHITECTURE/TAG-OR-FILE"``, ``"timm:ARCHITECTURE[/FILE]"``, an
+            alias of ``models.ids``, a downloaded repository's folder, or an object that already
+            fulfils a protocol of ``models.base``.
         device: where to compute; by default CUDA if present, else the CPU.
 
     Raises:
-        UnknownModel: the id has no backend; the message lists the ids there are.
+        UnknownModel: the id has no backend; the message lists the ids that are near.
         MissingWeights: the backend's weights are absent or damaged.
     """
     if not isinstance(model, str):
@@ -57,14 +57,72 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@functools.lru_cache(maxsize=8)
-def _load(model: str, device: str) -> Model:
-    if model == "lite":
-        from recoseg.models.lite import Lite
+def identify(text: str) -> ModelId:
+    """The parts of an id, an alias, or a local path that says itself what it holds.
 
-        return cast(Model, Lite.load(device=device))
-    if model == "lite:16":
+    Raises:
+        UnknownModel: none of these.
+    """
+    path = Path(text).expanduser()
+    if ":" in text or text in ids.ALIASES or text == "lite" or not path.exists():
+        return ids.parse(text)
+    return _from_folder(path) if path.is_dir() else _from_file(path)
+
+
+def _from_folder(folder: Path) -> ModelId:
+    """A downloaded repository of timm, whose configuration names the architecture."""
+    files = [folder / name for name in ("model.safetensors", "pytorch_model.bin")]
+    weights = next((file for file in files if file.is_file()), None)
+    config = folder / "config.json"
+    if weights is not None and config.is_file():
+        try:
+            stated = json.loads(config.read_text(encoding="utf-8"))
+            tag = stated.get("pretrained_cfg", {}).get("tag", "")
+            name = f"{stated['architecture']}.{tag}" if tag else stated["architecture"]
+            return ModelId("timm", name, str(weights))
+        except (OSError, ValueError, KeyError, AttributeError):
+            pass
+    raise _ambiguous(folder)
+
+
+def _from_file(file: Path) -> ModelId:
+    """One of OpenAI's published files, known by its digest."""
+    from recoseg.models import cliptable
+
+    architecture = cliptable.architecture_of(file)
+    if architecture is None:
+        raise _ambiguous(file)
+    return ModelId("clip", architecture, str(file))
+
+
+def _ambiguous(path: Path) -> UnknownModel:
+    return UnknownModel(
+        f"{path} does not say which architecture it is of; write clip:ARCHITECTURE/{path} or "
+        f"timm:ARCHITECTURE/{path}."
+    )
+
+
+def _load(model: str, device: str) -> Model:
+    # Two names of one model share it.
+    return _load_id(str(identify(model)), device)
+
+
+@functools.lru_cache(maxsize=8)
+def _load_id(model: str, device: str) -> Model:
+    id = ids.parse(model)
+    if id.scheme == "clip":
+        from recoseg.models.clip import Clip
+
+        return cast(Model, Clip.load(id, torch.device(device)))
+    if id.scheme == "timm":
+        from recoseg.models.patches import TimmEncoder
+
+        return TimmEncoder.load(id, torch.device(device))
+    id.refuse_options_but()
+    if id.architecture:
         from recoseg.models.lite_stage import LiteStage
 
-        return cast(Model, LiteStage.load(device=device))
-    raise UnknownModel(f"no model {model!r}; choose one of: {', '.join(_SCHEMES)}.")
+        return LiteStage.load(device)
+    from recoseg.models.lite import Lite
+
+    return cast(Model, Lite.load(device=device))

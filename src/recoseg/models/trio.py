@@ -1,8 +1,9 @@
-"""The three models of a recipe, loaded together and told apart by their fingerprints."""
+"""The three models of a recipe, each loaded when it is first needed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -10,40 +11,59 @@ from recoseg.models import registry
 from recoseg.models.base import JointModel, PatchEncoder
 from recoseg.recipe import Recipe
 
+ROLES = ("retrieval", "dense", "encoder")
 
-@dataclass(frozen=True)
+
 class Models:
     """What a recipe's three ids stand for; two or all may be the same object.
 
-    Attributes:
-        retrieval: embeds the archive and the names.
-        dense: scores pixels by language (DenseCLIP).
-        encoder: gives the pixels that are co-segmented.
+    Each is given as a model or as a function that loads it. A segmenter never asks for the one
+    that retrieves, so it never pays for it.
     """
 
-    retrieval: JointModel
-    dense: JointModel
-    encoder: PatchEncoder
+    def __init__(
+        self,
+        retrieval: JointModel | Callable[[], JointModel],
+        dense: JointModel | Callable[[], JointModel],
+        encoder: PatchEncoder | Callable[[], PatchEncoder],
+    ) -> None:
+        self._retrieval, self._dense, self._encoder = retrieval, dense, encoder
 
     @classmethod
     def load(cls, recipe: Recipe, device: str | torch.device | None = None) -> Models:
-        """Load the models that a recipe names.
+        """The models that a recipe names; nothing is loaded yet.
 
-        Raises:
-            UnknownModel: an id has no backend.
-            MissingWeights: a backend's weights are absent or damaged.
+        What is wrong with an id or its weights is raised when that model is first asked for.
         """
         return cls(
-            registry.load_joint(recipe.retrieval, device),
-            registry.load_joint(recipe.dense, device),
-            registry.load_encoder(recipe.encoder, device),
+            lambda: registry.load_joint(recipe.retrieval, device),
+            lambda: registry.load_joint(recipe.dense, device),
+            lambda: registry.load_encoder(recipe.encoder, device),
         )
+
+    @functools.cached_property
+    def retrieval(self) -> JointModel:
+        """Embeds the archive and the names."""
+        given = self._retrieval
+        return given if isinstance(given, JointModel) else given()
+
+    @functools.cached_property
+    def dense(self) -> JointModel:
+        """Scores pixels by language (DenseCLIP)."""
+        given = self._dense
+        return given if isinstance(given, JointModel) else given()
+
+    @functools.cached_property
+    def encoder(self) -> PatchEncoder:
+        """Gives the pixels that are co-segmented."""
+        given = self._encoder
+        return given if isinstance(given, PatchEncoder) else given()
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Role to the digest of that model's weights and preprocessing."""
-        return {
-            "retrieval": self.retrieval.fingerprint,
-            "dense": self.dense.fingerprint,
-            "encoder": self.encoder.fingerprint,
-        }
+        """Role to the digest of that model's weights and preprocessing; loads all three."""
+        return self.of(ROLES)
+
+    def of(self, roles: Sequence[str]) -> dict[str, str]:
+        """Fingerprints of some roles; loads those alone."""
+        return {role: getattr(self, role).fingerprint for role in roles}

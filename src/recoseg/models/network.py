@@ -1,0 +1,149 @@
+"""The only place that opens a connection: one try, a short wait, then a clear reason."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from recoseg import durable
+from recoseg.progress import reporting
+
+T = TypeVar("T")
+# Long enough for a TLS handshake across an ocean, short enough to wait for without a word.
+PATIENCE = 1.5
+_CHUNK = 2**20
+WAITING = "waiting for the network"
+
+
+class Unavailable(Exception):
+    """Why a file could not be had, in words that fit into a sentence."""
+
+
+def from_hub(
+    repository: str, files: Sequence[str], cache: Path, patience: float | None = None
+) -> Path:
+    """Download the first of ``files`` that the hub's ``repository`` has into its cache.
+
+    Raises:
+        Unavailable: the hub does not answer in time, has no such file, or refuses it.
+    """
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
+
+    _answers(constants.ENDPOINT, patience)
+    for name in files:
+        try:
+            path = hf_hub_download(repository, name, cache_dir=cache, etag_timeout=10)
+        except EntryNotFoundError:
+            continue
+        except GatedRepoError:
+            raise Unavailable(
+                f"its owner asks for consent at {constants.ENDPOINT}/{repository} and then "
+                "`hf auth login`"
+            ) from None
+        # The client has many errors of its own and of its transport.
+        except Exception as error:
+            raise Unavailable(f"the hub did not send it ({type(error).__name__})") from error
+        _check_blob(Path(path))
+        return Path(path)
+    raise Unavailable(f"{repository} has none of {', '.join(files)}")
+
+
+def from_url(url: str, folder: Path, sha256: str = "", patience: float | None = None) -> Path:
+    """Download ``url`` into ``folder``, whole or not at all.
+
+    Raises:
+        Unavailable: no answer in time, or other bytes than those known by ``sha256``.
+    """
+    _answers(url, patience)
+    target = folder / Path(urllib.parse.urlsplit(url).path).name
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with durable.told(target):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        digest = _stream(url, part)
+        if not digest.startswith(sha256):
+            raise Unavailable(f"what {url} sent is not the file expected (sha256 {digest[:12]})")
+        part.replace(target)
+    except (OSError, urllib.error.URLError) as error:
+        raise Unavailable(f"{url} could not be downloaded ({error})") from error
+    finally:
+        part.unlink(missing_ok=True)
+    durable.sync_folder(folder)
+    return target
+
+
+def _stream(url: str, part: Path) -> str:
+    """Write what ``url`` sends to ``part``; its sha256."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(url, timeout=30) as source, part.open("wb") as out:
+        total = int(source.headers.get("Content-Length") or 0)
+        with reporting(f"downloading {part.name[1:-5]} (bytes)", total) as advance:
+            while chunk := source.read(_CHUNK):
+                out.write(chunk)
+                digest.update(chunk)
+                advance(len(chunk))
+        out.flush()
+        os.fsync(out.fileno())
+    return digest.hexdigest()
+
+
+def _check_blob(path: Path) -> None:
+    """The hub names a large file's blob by its sha256; a download that differs is thrown away."""
+    blob = path.resolve()
+    if len(blob.name) != 64:
+        return
+    with blob.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() != blob.name:
+            path.unlink()
+            blob.unlink(missing_ok=True)
+            raise Unavailable("what the hub sent is damaged (its sha256 differs)")
+
+
+def _answers(url: str, patience: float | None) -> None:
+    """Unavailable unless the host of ``url`` answers at all, through the user's proxy if any."""
+    seconds = patience or PATIENCE
+    scheme, host = urllib.parse.urlsplit(url)[:2]
+
+    def ask() -> None:
+        request = urllib.request.Request(f"{scheme}://{host}/", method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=seconds).close()
+        except urllib.error.HTTPError:
+            return  # an answer, if only a refusal of HEAD
+
+    try:
+        _within(ask, seconds)
+    except Exception as error:
+        raise Unavailable(f"{host} cannot be reached ({error})") from error
+
+
+def _within(function: Callable[[], T], seconds: float) -> T:
+    """What ``function`` returns or raises; TimeoutError if that takes longer.
+
+    A look-up of a name has no time limit of its own, so another thread waits for it.
+    """
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=WAITING, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    return results[0]

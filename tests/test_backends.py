@@ -1,0 +1,168 @@
+"""Every backend passes the one contract; the networks are tiny, their layers are the real ones."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+
+from recoseg import PAPER, ConceptBank, Index, Segmenter
+from recoseg.errors import BankError, IndexMismatch, UnknownModel
+from recoseg.models import registry
+from recoseg.models.base import JointModel, PatchEncoder
+from tests import giants
+from tests.contract import (
+    BothContract,
+    EncoderContract,
+    JointContract,
+    pictures,
+    refuses_wrong_shapes,
+)
+from tests.toys import Toy, paint
+
+RECIPE = PAPER.replace(k=1, templates="plain", ce=False, contexts=(), archive_size=64)
+VITS = (
+    "deit_tiny_distilled_patch16_224",
+    "test_vit",
+    "vit_tiny_patch16_dinov3_qkvb",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("weights")
+    giants.register(made)
+    return made
+
+
+@functools.cache
+def tiny(architecture, folder):
+    """The file of a network with random weights, made once."""
+    make = giants.clip if architecture in giants.TINY else giants.vit
+    return make(architecture, folder)[1]
+
+
+class TestToy(BothContract):
+    @pytest.fixture
+    def joint(self):
+        return Toy()
+
+    encoder = joint
+
+
+class TestLite(BothContract):
+    @pytest.fixture
+    def joint(self):
+        return registry.load("lite", "cpu")
+
+    encoder = joint
+
+
+class TestClip(JointContract):
+    @pytest.fixture(params=["tiny-resnet", "tiny-vit", "tiny-vit?dense=selfself"])
+    def joint(self, request, folder):
+        architecture, mark, option = request.param.partition("?")
+        file = tiny(architecture, folder)
+        return registry.load(f"clip:{architecture}/{file}{mark}{option}", "cpu")
+
+    def test_wrong_shapes_are_refused(self, joint):
+        refuses_wrong_shapes(joint.dense)
+        refuses_wrong_shapes(joint.embed_images)
+
+
+class TestTimm(EncoderContract):
+    @pytest.fixture(params=[*VITS, "test_convnext", "test_resnet?stride=16"])
+    def encoder(self, request, folder):
+        architecture, mark, option = request.param.partition("?")
+        file = tiny(architecture, folder)
+        return registry.load(f"timm:{architecture}/{file}{mark}{option}", "cpu")
+
+    def test_wrong_shapes_are_refused(self, encoder):
+        refuses_wrong_shapes(encoder.features)
+
+
+def test_other_weights_or_another_dense_map_are_another_fingerprint(folder):
+    files = [giants.clip("tiny-vit", folder, seed)[1] for seed in (1, 2)]
+    ids = [f"clip:tiny-vit/{file}" for file in files]
+    models = [registry.load(id, "cpu") for id in (*ids, f"{ids[0]}?dense=selfself")]
+    assert len({model.fingerprint for model in models}) == 3
+
+
+def test_the_fingerprint_is_of_the_file_s_bytes_not_of_its_place(folder, tmp_path):
+    _, file = giants.vit("test_vit", folder, 1)
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(file.read_bytes())
+    first, second = (registry.load(f"timm:test_vit/{f}", "cpu") for f in (file, copy))
+    assert first.fingerprint == second.fingerprint
+    _, other = giants.vit("test_vit", folder, 2)
+    assert registry.load(f"timm:test_vit/{other}", "cpu").fingerprint != first.fingerprint
+
+
+def test_a_tower_without_a_dense_map_still_retrieves(folder):
+    _, file = giants.clip("tiny-coca", folder)
+    model = registry.load_joint(f"clip:tiny-coca/{file}", "cpu")
+    torch.testing.assert_close(model.embed_images(pictures()).norm(dim=1), torch.ones(2))
+    with pytest.raises(UnknownModel, match="no such dense map is defined"):
+        model.dense(pictures())
+
+
+def test_selfself_is_for_vits(folder):
+    _, file = giants.clip("tiny-resnet", folder)
+    with pytest.raises(UnknownModel, match="no such dense map"):
+        registry.load(f"clip:tiny-resnet/{file}?dense=selfself", "cpu")
+
+
+def test_the_stride_of_a_convnet_can_be_chosen(folder):
+    _, file = giants.vit("test_resnet", folder)
+    fine, coarse = (registry.load(f"timm:test_resnet/{file}{o}", "cpu") for o in ("?stride=8", ""))
+    assert (fine.stride, coarse.stride) == (8, 32)
+    assert fine.features(pictures()).shape == (2, fine.dim, 12, 20)
+    with pytest.raises(UnknownModel, match="stride must be one of"):
+        registry.load(f"timm:test_resnet/{file}?stride=5", "cpu")
+
+
+def test_a_clip_is_no_encoder_and_an_encoder_reads_no_text(folder):
+    _, file = giants.vit("test_vit", folder)
+    encoder = registry.load(f"timm:test_vit/{file}", "cpu")
+    assert isinstance(encoder, PatchEncoder)
+    assert not isinstance(encoder, JointModel)
+    with pytest.raises(UnknownModel, match="reads no text"):
+        registry.load_joint(f"timm:test_vit/{file}", "cpu")
+    _, file = giants.clip("tiny-vit", folder)
+    with pytest.raises(UnknownModel, match="gives no pixel features"):
+        registry.load_encoder(f"clip:tiny-vit/{file}", "cpu")
+
+
+def test_an_index_of_one_clip_never_answers_another(folder, tmp_path):
+    paint(tmp_path / "photos" / "a.png", "red")
+    first, second = (
+        registry.load_joint(f"clip:tiny-vit/{giants.clip('tiny-vit', folder, seed)[1]}", "cpu")
+        for seed in (7, 8)
+    )
+    index = Index.build(tmp_path / "photos", tmp_path / "index", model=first, progress=False)
+    index.check(first)
+    for other in (second, registry.load(f"{first.id}?dense=selfself", "cpu")):
+        with pytest.raises(IndexMismatch, match="build"):
+            index.check(other)
+        with pytest.raises(IndexMismatch):
+            Index.build(tmp_path / "photos", tmp_path / "index", model=other, progress=False)
+        with pytest.raises(IndexMismatch):
+            ConceptBank.build(
+                ["red"], index, RECIPE.replace(retrieval=other.id), progress=False
+            )  # fmt: skip
+
+
+def test_a_bank_says_what_built_it_and_refuses_other_weights(folder, tmp_path):
+    file = giants.clip("tiny-resnet", folder, 7)[1]
+    recipe = RECIPE.replace(retrieval="lite", dense=f"clip:tiny-resnet/{file}", encoder="lite")
+    picture = paint(tmp_path / "a.png", "green", "red")
+    bank = ConceptBank.build([], None, recipe, examples={"red": [picture]}, progress=False)
+    bank.save(tmp_path / "red.bank")
+    opened = ConceptBank.open(tmp_path / "red.bank")
+    assert opened.fingerprints["dense"] == registry.load(recipe.dense).fingerprint
+    assert Segmenter(opened)(picture).names == ("red",)
+    file.write_bytes(giants.clip("tiny-resnet", folder, 8)[1].read_bytes())
+    registry._load_id.cache_clear()
+    with pytest.raises(BankError, match="same weights, or build the bank again"):
+        Segmenter(opened)

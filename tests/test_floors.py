@@ -22,7 +22,7 @@ BANNED_NAMES = {"utils", "util", "core", "helpers", "common", "misc"}
 TABLE = {
     "0 vocabulary": """
         errors images similarity palette distinct recipe durable progress quiet
-        parallel fields
+        parallel fields sealed
     """,
     "1 models": """
         models
@@ -38,6 +38,8 @@ TABLE = {
         jobs batch doctor metrics datasets protocols published systems panels predictions clock
         tallies results provenance evaluation gallery subsets remembrance ablation purity
         report reportfile plots pages benchmarkpage quality checkup advice conceptpage
+        plan augment sampling deeplab team trainer checkpoint training curves
+        student pseudolabels adaptation validation onnxgraph
     """,
     "5 doors": """
         cli __init__ __main__

@@ -20,8 +20,8 @@ from recoseg.recipe import CRF, Recipe
 from recoseg.segment import (
     WORKING_PIXELS,
     Segmenter,
-    _decide,
-    _working_size,
+    decided,
+    working_size,
 )
 from recoseg.shortlist import CANDIDATES, winning
 from recoseg.similarity import unit, upsample, upsample_rows
@@ -215,7 +215,7 @@ def test_a_recipe_without_language_scores_by_reference_alone():
     assert (silent.labels == truth(image)).mean() > 0.9
 
 
-def test_the_references_decide_and_the_baseline_does_not_see_them():
+def test_the_referencesdecided_and_the_baseline_does_not_see_them():
     toy = Toy()
     bank = bank_of(("red", "green"), toy)
     swapped = [
@@ -343,16 +343,16 @@ def test_bands_of_rows_are_those_of_the_whole(h, w, more, wider):
     assert torch.allclose(found, whole, atol=1e-10, rtol=0)
     rough = torch.cat([upsample_rows(maps.float(), size, band) for band in bands], dim=1)
     assert torch.allclose(rough, whole.float(), atol=1e-6, rtol=0)
-    labels, confidence = _decide(maps.float().softmax(dim=0), size)
+    labels, confidence = decided(maps.float().softmax(dim=0), size)
     assert labels.shape == confidence.shape == size
     assert confidence.max() <= 1
 
 
 @given(st.integers(1, 100_000_000), st.integers(1, 4000))
-def test_the_working_size_keeps_shape_and_is_bounded(long, short):
+def test_theworking_size_keeps_shape_and_is_bounded(long, short):
     for size in ((long, short), (short, long)):
         image = np.broadcast_to(np.uint8(0), (*size, 3))
-        height, width = _working_size(image)
+        height, width = working_size(image)
         assert 1 <= height <= size[0]
         assert 1 <= width <= size[1]
         assert height * width <= 2.1 * WORKING_PIXELS
@@ -389,7 +389,7 @@ def test_of_many_concepts_those_that_win_nowhere_change_no_label():
     np.testing.assert_allclose(sum(many.area.values()), 1)
 
 
-def test_candidates_are_the_largest_winners_and_decide_as_all_do_where_one_of_them_wins():
+def test_candidates_are_the_largest_winners_anddecided_as_all_do_where_one_of_them_wins():
     image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     image = np.kron(image[::8, ::8], np.ones((8, 8, 1), np.uint8))
     segment = segmenter([f"thing {i}" for i in range(150)], refine=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recoseg.ablation import ablate as ablate
+    from recoseg.adaptation import adapt as adapt
     from recoseg.archive import Archive as Archive
     from recoseg.concepts import Concept as Concept
     from recoseg.concepts import ConceptBank as ConceptBank
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from recoseg.results import Report as Report
     from recoseg.segment import Segmentation as Segmentation
     from recoseg.segment import Segmenter as Segmenter
+    from recoseg.student import Student as Student
     from recoseg.thresholds import calibrate as calibrate
 
 __version__ = "0.1.0"
@@ -40,6 +42,8 @@ _HOMES = {
     "evaluate": "evaluation",
     "ablate": "ablation",
     "Report": "results",
+    "Student": "student",
+    "adapt": "adaptation",
     "Recipe": "recipe",
     "CRF": "recipe",
     "MODERN": "recipe",

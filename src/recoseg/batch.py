@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -19,7 +20,7 @@ from recoseg.progress import Progress, track
 
 if TYPE_CHECKING:
     from recoseg.concepts import ConceptBank
-    from recoseg.segment import Segmentation
+    from recoseg.segment import Segmentation, Segmenter
 
 FORMAT = "recoseg-segmentation/1"
 MANIFEST = "manifest.json"
@@ -168,6 +169,23 @@ class _Manifest:
         }
         durable.write(self.path, json.dumps(data, indent=1).encode())
         self.saved = time.monotonic()
+
+
+def finished(out: Path) -> dict[str, Path]:
+    """Image id to the indexed PNG of its labels, of all that a folder's manifest records."""
+    return {id: out / entry["labels"] for id, entry in _parse(out / MANIFEST)["images"].items()}
+
+
+def segmenter_settings(segmenter: Segmenter) -> dict[str, Any]:
+    """All that decides what a segmenter makes of an image, of plain JSON types."""
+    return {
+        "bank": bank_digest(segmenter.bank),
+        "names": list(segmenter.names),
+        "refine": segmenter.refine,
+        "unknown": segmenter.unknown,
+        "shortlist": segmenter.shortlist,
+        "crf": dataclasses.asdict(segmenter.crf),
+    }
 
 
 def bank_digest(bank: ConceptBank) -> str:

@@ -60,3 +60,11 @@ class MissingWeights(RecosegError):
 
 class ReportError(RecosegError):
     """A report file is damaged or of another version, or a page cannot be made from it."""
+
+
+class StudentError(RecosegError):
+    """A student's file is damaged, foreign or of another version, or does not fit its use."""
+
+
+class TrainingError(RecosegError):
+    """Training cannot start, go on, or be resumed as asked."""

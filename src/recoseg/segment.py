@@ -151,12 +151,12 @@ class Segmenter:
             refine: sharpen borders,
             sharpen: by this function of scores (C, H, W), the image at their size and settings.
         """
-        working, chosen = _working_size(image), self._competitors(maps)
+        working, chosen = working_size(image), self._competitors(maps)
         scores = maps.take(chosen).at(working)
         probabilities = self._probabilities(image, scores, sharpen if refine else None)
         if self.shortlist is None and len(chosen) < maps.count:
             probabilities = probabilities * _mass(maps, chosen, self.crf.temperature, working)
-        winners, confidence = _decide(probabilities, (image.shape[0], image.shape[1]))
+        winners, confidence = decided(probabilities, (image.shape[0], image.shape[1]))
         labels = chosen.cpu().numpy()[winners]
         if self.unknown and self._thresholds is not None:
             rejected = _rejected(winners, scores, self._thresholds[chosen.cpu()])
@@ -211,7 +211,7 @@ def _check(system: str, unknown: bool, shortlist: int | None) -> None:
         )
 
 
-def _working_size(image: RGB) -> tuple[int, int]:
+def working_size(image: RGB) -> tuple[int, int]:
     """(H, W) at which scores and the CRF are computed: the image's own, up to 0.64 megapixels."""
     height, width = image.shape[:2]
     shrink = min(1.0, (WORKING_PIXELS / (height * width)) ** 0.5)
@@ -219,10 +219,10 @@ def _working_size(image: RGB) -> tuple[int, int]:
     return min(rows, WORKING_PIXELS), min(columns, WORKING_PIXELS)
 
 
-def _decide(
+def decided(
     probabilities: Tensor, size: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Argmax and its probability at ``size``, by bands of rows where that is larger."""
+    """Argmax of (C, h, w) and its probability at ``size``, by bands of rows if larger."""
     if tuple(probabilities.shape[-2:]) == size:
         confidence, labels = probabilities.max(dim=0)
         return labels.cpu().numpy(), confidence.cpu().numpy()

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from recoseg import __version__
 from recoseg.cli import (
+    adapt_verbs,
     archive_verbs,
     concept_verbs,
     dataset_verbs,
@@ -31,6 +32,8 @@ VERBS = (
     "search",
     "concept",
     "segment",
+    "adapt",
+    "onnx",
     "evaluate",
     "ablate",
     "datasets",
@@ -52,6 +55,11 @@ Name a concept, point at a folder of unlabelled photos, get a segmenter.
     recoseg concept build street.bank road "fire hydrant" -i photos.index
     recoseg concept show street.bank road --save road.png
     recoseg segment street.jpg --bank street.bank --out segmented/
+
+[bold]A small, fast network for your own kind of images[/bold] (no labels either):
+
+    recoseg adapt drive/ --bank street.bank --out student/
+    recoseg segment street.jpg --student student/student.safetensors --out fast/
 
 Each verb reads files and writes one; `recoseg VERB --help` says more.
 Results go to stdout (a table; lines with tabs in a pipe; or --json), progress
@@ -97,6 +105,8 @@ app.command("index", rich_help_panel="Photos")(archive_verbs.index)
 app.command("search", rich_help_panel="Photos")(archive_verbs.search)
 app.add_typer(concept_verbs.app, name="concept", rich_help_panel="Concepts")
 app.command("segment", rich_help_panel="Segmentation")(segment_verbs.segment)
+app.command("adapt", rich_help_panel="Segmentation")(adapt_verbs.adapt)
+app.command("onnx", rich_help_panel="Segmentation")(adapt_verbs.onnx)
 app.command("evaluate", rich_help_panel="Measurement")(measure_verbs.evaluate)
 app.command("ablate", rich_help_panel="Measurement")(measure_verbs.ablate)
 app.add_typer(dataset_verbs.app, name="datasets", rich_help_panel="Measurement")

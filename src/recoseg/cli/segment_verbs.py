@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recoseg.cli.concept_options import open_bank
 from recoseg.cli.output import Device, Json, Quiet, say, show
+from recoseg.errors import InputError
 
 if TYPE_CHECKING:
     from recoseg import Segmenter
     from recoseg.batch import Outcome
+    from recoseg.student import Student
 
 BAD_INPUT = 3
 SHORTLIST = 16
@@ -41,20 +42,33 @@ Temperature = Annotated[
     float | None, typer.Option(min=1e-6, help="Of the CRF: smaller trusts the scores more.")
 ]
 
+Bank = Annotated[
+    str | None,
+    typer.Option(help="A bank's file, or `everyday` for the one shipped.", show_default="everyday"),
+]
+StudentFile = Annotated[
+    Path | None, typer.Option(help="A student's file (see `adapt`) in place of a bank.")
+]
+Concepts = Annotated[
+    str | None, typer.Option(metavar="A,B,C", help="Only these concepts.", show_default="all")
+]
+Refine = Annotated[
+    bool | None,
+    typer.Option(
+        "--refine/--no-refine",
+        help="Sharpen borders with the CRF.",
+        show_default="with a bank, not with a student",
+    ),
+]
+
 
 def segment(
     images: Images,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    bank: Annotated[
-        str, typer.Option(help="A bank's file, or `everyday` for the one shipped.")
-    ] = "everyday",
-    concepts: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,C", help="Only these concepts of the bank.", show_default="all"),
-    ] = None,
-    refine: Annotated[
-        bool, typer.Option("--refine/--no-refine", help="Sharpen borders with the CRF.")
-    ] = True,
+    bank: Bank = None,
+    student: StudentFile = None,
+    concepts: Concepts = None,
+    refine: Refine = None,
     unknown: Unknown = False,
     shortlist: Shortlist = None,
     temperature: Temperature = None,
@@ -69,40 +83,64 @@ def segment(
     images: what is there already, made from the same bytes with the same bank and settings, is
     kept. An image that cannot be read is reported and the others go on; the exit status is then 3.
     """
-    from recoseg import Segmenter, batch, jobs
+    from recoseg import adaptation, batch, jobs
 
     found = jobs.gather(images, leave_out=out)
     chosen = [name.strip() for name in concepts.split(",")] if concepts is not None else None
-    if shortlist is None and bank == "everyday" and chosen is None:
-        shortlist = SHORTLIST
-    segmenter = Segmenter(
-        open_bank(bank),
-        chosen,
-        refine,
-        unknown,
-        shortlist=shortlist or None,
-        temperature=temperature,
-        device=device,
-    )
+    segmenter: Segmenter | Student
+    if student is not None:
+        _refuse(bank=bank, unknown=unknown or None, shortlist=shortlist, temperature=temperature)
+        segmenter = _of_student(student, chosen, refine, device)
+    else:
+        settings = (refine is not False, unknown, shortlist, temperature, device)
+        segmenter = _of_bank(bank or "everyday", chosen, *settings)
     outcomes = []
-    for outcome in batch.run(found, segmenter, out, _settings(segmenter), progress=not quiet):
+    facts = adaptation.teacher_facts(segmenter)
+    for outcome in batch.run(found, segmenter, out, facts, progress=not quiet):
         outcomes.append(outcome)
         if outcome.state == "failed":
             say(f"failed {outcome.id}: {outcome.reason}")
     _report(outcomes, as_json)
 
 
-def _settings(segmenter: Segmenter) -> dict[str, Any]:
-    from recoseg import batch
+def _of_bank(
+    bank: str,
+    concepts: Sequence[str] | None,
+    refine: bool,
+    unknown: bool,
+    shortlist: int | None,
+    temperature: float | None,
+    device: str | None,
+) -> Segmenter:
+    from recoseg import Segmenter
 
-    return {
-        "bank": batch.bank_digest(segmenter.bank),
-        "names": segmenter.names,
-        "refine": segmenter.refine,
-        "unknown": segmenter.unknown,
-        "shortlist": segmenter.shortlist,
-        "crf": asdict(segmenter.crf),
-    }
+    if shortlist is None and bank == "everyday" and concepts is None:
+        shortlist = SHORTLIST
+    return Segmenter(
+        open_bank(bank),
+        concepts,
+        refine,
+        unknown,
+        shortlist=shortlist or None,
+        temperature=temperature,
+        device=device,
+    )
+
+
+def _refuse(**given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"--{name} is of banks, not of students; leave it out.")
+
+
+def _of_student(
+    path: Path, concepts: Sequence[str] | None, refine: bool | None, device: str | None
+) -> Student:
+    from recoseg.student import Student
+
+    student = Student.open(path, device)
+    student.refine = bool(refine)
+    return student if concepts is None else student.choose(concepts)
 
 
 def _report(outcomes: Sequence[Outcome], as_json: bool) -> None:

@@ -167,13 +167,16 @@ def load_trunk(weights: Path, device: str | torch.device = "cpu") -> nn.Module:
         raise MissingWeights(f"{weights} does not fit timm's {ARCHITECTURE}; update timm.")
     model.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
     model.eval().requires_grad_(False)
-    _fold_batch_norms(model)
+    fold_batch_norms(model)
     trunk = nn.Sequential(model.conv_stem, model.bn1, model.blocks, model.conv_head, model.bn2)
     return trunk.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _fold_batch_norms(model: nn.Module) -> None:
-    # Three to six times faster on a CPU, equal to 4e-5.
+def fold_batch_norms(model: nn.Module) -> None:
+    """Put the batch norms of an evaluated model into the convolutions before them, in place.
+
+    Three to six times faster on a CPU, equal to 4e-5.
+    """
     for module in list(model.modules()):
         children = list(module.named_children())
         for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children):

@@ -1,0 +1,239 @@
+"""ReCo+: a segmenter and unlabelled images become a student (paper's unsupervised adaptation)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recoseg import __version__, batch, curves, durable, plan
+from recoseg.checkpoint import Checkpoint
+from recoseg.deeplab import Architecture, Network
+from recoseg.errors import InputError
+from recoseg.jobs import Job, gather
+from recoseg.models import encoders
+from recoseg.plan import Plan
+from recoseg.progress import Progress
+from recoseg.pseudolabels import Ignoring, Teaching, taught, teach
+from recoseg.sampling import Sampler
+from recoseg.segment import Segmenter
+from recoseg.student import Student
+from recoseg.team import Team, joined
+from recoseg.trainer import Trainer
+from recoseg.training import SAVE_EVERY, Watch, train
+
+STUDENT = "student.safetensors"
+SEEDS = 2**32
+
+Validation = Callable[[Student], float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``adapt`` was asked for, beside the segmenter and the images."""
+
+    plan: Plan
+    seed: int = 0
+    rounds: int = 1
+    ignoring: Ignoring = field(default_factory=Ignoring)
+    validate: Validation | None = None
+    validate_every: int = 0
+    select: bool = False
+    save_every: float = SAVE_EVERY
+    progress: Progress = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, int) or not 0 <= self.seed < SEEDS:
+            raise InputError(f"seed must be a whole number from 0 to {SEEDS - 1}.")
+        if not isinstance(self.rounds, int) or not 1 <= self.rounds <= 10:
+            raise InputError(f"rounds must be from 1 to 10, not {self.rounds!r}.")
+        if self.select and self.validate is None:
+            raise InputError("selection needs labelled images; give some, or keep the last.")
+
+
+def adapt(
+    segmenter: Segmenter | Student,
+    folder: str | Path,
+    out: str | Path,
+    *,
+    preset: str | Plan = "small",
+    seed: int = 0,
+    rounds: int = 1,
+    ignoring: Ignoring = Ignoring(),
+    validate: Validation | None = None,
+    validate_every: int = 0,
+    select: bool = False,
+    save_every: float = SAVE_EVERY,
+    device: str | None = None,
+    progress: Progress = True,
+) -> Student:
+    """Label unlabelled images with a segmenter and train a small network on the labels.
+
+    The same call goes on after any interruption. Under ``torchrun`` several processes train
+    together as one with the same batch.
+
+    Args:
+        segmenter: the teacher.
+        folder: of the target's images; no labels are read from it.
+        out: a folder for ``student.safetensors``, ``report.json``, ``curves.png`` and the rounds.
+        preset: ``"small"`` for a CPU, ``"paper"``, or a ``recoseg.plan.Plan``.
+        seed: of everything random.
+        rounds: 2 trains a second student on the labels of the first, and so on.
+        ignoring: which pixels are not taught.
+        validate: gives a student a mark; reported, and used for nothing unless ``select``.
+        validate_every: iterations between marks, and one at the end; 0 for the end alone.
+        select: keep the best-marked student instead of the last; the report says so.
+        save_every: seconds between checkpoints.
+        device: where to train, by default CUDA if present.
+        progress: as in ``track``.
+
+    Raises:
+        TrainingError: the plan, the data or an earlier run in ``out`` do not allow it.
+        MissingWeights: the encoder's weights are not there; nothing starts from random silently.
+    """
+    chosen = plan.preset(preset) if isinstance(preset, str) else preset
+    settings = Settings(
+        chosen, seed, rounds, ignoring, validate, validate_every, select, save_every, progress
+    )
+    jobs = gather([folder], leave_out=Path(out))
+    with joined(device) as team:
+        return _rounds(segmenter, jobs, Path(out), settings, team)
+
+
+def _rounds(
+    teacher: Segmenter | Student, jobs: list[Job], out: Path, settings: Settings, team: Team
+) -> Student:
+    """Each round's student is the next one's teacher; the last is the result."""
+    with durable.told(out):
+        out.mkdir(parents=True, exist_ok=True)
+    reports = []
+    for number in range(1, settings.rounds + 1):
+        student, report = _Round(teacher, jobs, out / f"round-{number}", settings, team).run()
+        reports.append(report)
+        teacher = student
+    if team.leads:
+        student.save(out / STUDENT)
+        _report(out, reports)
+    team.wait()
+    return student
+
+
+class _Round:
+    """Labels of one teacher, and the student trained on them."""
+
+    def __init__(
+        self,
+        teacher: Segmenter | Student,
+        jobs: list[Job],
+        home: Path,
+        settings: Settings,
+        team: Team,
+    ) -> None:
+        self.teacher, self.jobs, self.home = teacher, jobs, home
+        self.settings, self.team = settings, team
+        self._told: dict[str, Any] = {}
+
+    def run(self) -> tuple[Student, dict[str, Any]]:
+        asked = self.settings
+        # Before hours of labelling, in case its weights are missing.
+        encoder = encoders.find(asked.plan.encoder)
+        teaching = self._teach()
+        self._told = self._provenance(teaching, encoder.origin)
+        architecture = _architecture(asked.plan, encoder, len(teaching.names))
+        network = Network.initialised(architecture, encoder, asked.seed)
+        trainer = Trainer(network, asked.plan, asked.seed, self.team)
+        checkpoint = Checkpoint(self.home / "checkpoint.safetensors", self._identity())
+
+        def student(network: Network) -> Student:
+            told = {**self._told, "iteration": trainer.iteration, "selected": self._selection}
+            return Student(network, teaching.names, architecture, told, device=self.team.device)
+
+        watch = self._watch(lambda trained: student(trained.result))
+        train(trainer, Sampler(teaching.pairs, asked.plan, asked.seed), checkpoint, watch)
+        losses = list(trainer.losses)
+        if watch.best is not None:
+            self.team.wait()
+            Checkpoint(watch.best, checkpoint.settings).restore(trainer)
+        result = student(trainer.result)
+        if self.team.leads:
+            curves.draw(self.home / "curves.png", losses, asked.plan, checkpoint.scores)
+        return result, {
+            **result.provenance,
+            "labels": dict(teaching.coverage),
+            "failed": dict(teaching.failed),
+            "loss": losses[-1],
+            "validation": [{"iteration": t, "score": s} for t, s in checkpoint.scores],
+        }
+
+    @property
+    def _selection(self) -> str:
+        return "best on validation labels" if self.settings.select else "last"
+
+    def _teach(self) -> Teaching:
+        """The leading process labels; the others wait and read."""
+        asked, home, names = self.settings, self.home / "labels", self.teacher.names
+        if not self.team.leads:
+            self.team.wait()
+            return taught(self.jobs, names, home)
+        facts = teacher_facts(self.teacher)
+        teaching = teach(
+            self.jobs, self.teacher, names, home, facts, asked.ignoring, asked.progress
+        )
+        self.team.wait()
+        return teaching
+
+    def _provenance(self, teaching: Teaching, origin: str) -> dict[str, Any]:
+        return {
+            "recoseg": __version__,
+            "teacher": teacher_facts(self.teacher),
+            "images": len(teaching.pairs),
+            "encoder": f"{self.settings.plan.encoder}: {origin}",
+            "plan": self.settings.plan.to_dict(),
+            "seed": self.settings.seed,
+            "ignoring": vars(self.settings.ignoring),
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with to be continued: all of it, and the very images."""
+        images = [job.id for job in self.jobs]
+        facts: dict[str, Any] = json.loads(json.dumps({**self._told, "images": images}))
+        return facts
+
+    def _watch(self, student: Callable[[Trainer], Student]) -> Watch:
+        asked, validate = self.settings, self.settings.validate
+        return Watch(
+            save_every=asked.save_every,
+            score=None if validate is None else lambda trained: float(validate(student(trained))),
+            score_every=asked.validate_every or asked.plan.iterations,
+            best=self.home / "best.safetensors" if asked.select else None,
+            progress=asked.progress,
+        )
+
+
+def _architecture(wanted: Plan, encoder: encoders.Encoder, classes: int) -> Architecture:
+    return Architecture(
+        encoder.name,
+        wanted.output_stride,
+        wanted.channels,
+        wanted.dropout,
+        classes,
+        encoder.mean,
+        encoder.std,
+    )
+
+
+def teacher_facts(teacher: Segmenter | Student) -> dict[str, Any]:
+    """What decides a teacher's labels, of plain JSON types."""
+    if isinstance(teacher, Student):
+        return {"student": teacher.digest, "names": list(teacher.names), "refine": teacher.refine}
+    return batch.segmenter_settings(teacher)
+
+
+def _report(out: Path, reports: list[dict[str, Any]]) -> None:
+    last = len(reports)
+    data = {"rounds": reports, "student": STUDENT, "selected": reports[-1]["selected"]}
+    durable.write(out / "report.json", json.dumps(data, indent=1).encode())
+    curve = (out / f"round-{last}" / "curves.png").read_bytes()
+    durable.write(out / "curves.png", curve)

@@ -1,0 +1,139 @@
+"""``recoseg adapt`` and ``recoseg onnx``: a student from unlabelled images, and its way out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recoseg.cli.concept_options import open_bank
+from recoseg.cli.output import Device, Json, Quiet, show
+from recoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from recoseg.validation import Labelled
+
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the target's unlabelled images.")]
+Home = Annotated[Path, typer.Option(help="Folder for the student and its report.")]
+Bank = Annotated[str, typer.Option(help="The teacher's bank, or `everyday` for the one shipped.")]
+Concepts = Annotated[
+    str | None, typer.Option(metavar="A,B,C", help="Only these concepts.", show_default="all")
+]
+Iterations = Annotated[int | None, typer.Option(min=1, help="In place of the preset's.")]
+Encoder = Annotated[
+    str | None, typer.Option(help="lite2, lite0, timm:NAME, timm:NAME@FILE, or random:NAME.")
+]
+Rounds = Annotated[int, typer.Option(min=1, help="2: once more, on its own labels.")]
+Confidence = Annotated[
+    float, typer.Option(min=0, max=1, help="Pixels labelled with less are not taught.")
+]
+Unknown = Annotated[
+    bool, typer.Option("--unknown", help="Nor those below the bank's calibrated thresholds.")
+]
+ValidationImages = Annotated[Path | None, typer.Option(help="Labelled images, to report on.")]
+ValidationMasks = Annotated[Path | None, typer.Option(help="Their masks: PNG of indices.")]
+Select = Annotated[
+    bool, typer.Option("--select", help="Keep the best on those labels, not the last.")
+]
+
+
+def adapt(
+    folder: Folder,
+    out: Home,
+    bank: Bank = "everyday",
+    concepts: Concepts = None,
+    preset: Annotated[str, typer.Option(help="small (for a CPU) or paper.")] = "small",
+    iterations: Iterations = None,
+    batch: Iterations = None,
+    encoder: Encoder = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    rounds: Rounds = 1,
+    confidence: Confidence = 0.0,
+    unknown: Unknown = False,
+    val_images: ValidationImages = None,
+    val_masks: ValidationMasks = None,
+    select: Select = False,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a small, fast network for your kind of images; no labels are needed.
+
+    Labels the images with the bank (CRF included), trains a student on them, and writes
+    student.safetensors, report.json and curves.png. Run it again after an interruption: it goes on
+    where it was. Use the student with `recoseg segment --student`, or `recoseg onnx`.
+    """
+    from recoseg import Segmenter, adaptation, plan
+    from recoseg.pseudolabels import Ignoring
+
+    chosen = plan.preset(preset).replace(iterations=iterations, batch=batch, encoder=encoder)
+    validation = _validation(val_images, val_masks)
+    names = [name.strip() for name in concepts.split(",")] if concepts is not None else None
+    adaptation.adapt(
+        Segmenter(open_bank(bank), names, unknown=unknown, device=device),
+        folder,
+        out,
+        preset=chosen,
+        seed=seed,
+        rounds=rounds,
+        ignoring=Ignoring(confidence, unknown),
+        validate=validation,
+        validate_every=max(1, chosen.iterations // 10),
+        select=select,
+        device=device,
+        progress=not quiet,
+    )
+    _tell(out, as_json)
+
+
+def onnx(
+    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="The student's file.")],
+    out: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
+    photos: Annotated[
+        list[str] | None,
+        typer.Option(help="Photos or a folder, to compare on and to set the ranges of --int8."),
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="8-bit integers; needs --photos.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a student as ONNX: any image size, preprocessing inside, names in the metadata.
+
+    With --photos it says on how many of their pixels the file agrees with the student.
+    """
+    from recoseg import onnxgraph
+    from recoseg.cli.concept_options import photos_of
+    from recoseg.student import Student
+
+    made = onnxgraph.export(Student.open(student), out, photos=photos_of(photos or ()), int8=int8)
+    agreement = "not compared" if made.agreement is None else f"{made.agreement:.2%}"
+    data = {"onnx": str(made.path), "agreement": made.agreement, "int8": made.int8}
+    show(data, ("file", "pixels that agree"), [(made.path, agreement)], as_json=as_json)
+
+
+def _validation(images: Path | None, masks: Path | None) -> Labelled | None:
+    from recoseg.validation import Labelled
+
+    if images is None and masks is None:
+        return None
+    if images is None or masks is None:
+        raise InputError("validation needs both --val-images and --val-masks.")
+    return Labelled.of(images, masks)
+
+
+def _tell(out: Path, as_json: bool) -> None:
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    last = report["rounds"][-1]
+    rows = [
+        (name, f"{row['images']:.0%}", f"{row['pixels']:.1%}", f"{row['confidence']:.2f}")
+        for name, row in last["labels"]["concepts"].items()
+    ]
+    show(
+        {**report, "student": str(out / report["student"])},
+        ("concept", "images", "pixels", "confidence"),
+        rows,
+        as_json=as_json,
+        title=f"{out / report['student']}: began as {last['encoder']}; kept: {last['selected']}",
+    )

@@ -1,0 +1,53 @@
+"""The curves of a training: loss, learning rate, and marks where labels were given."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from recoseg import durable
+from recoseg.errors import TrainingError
+from recoseg.plan import Plan
+
+
+def draw(
+    path: Path, losses: Sequence[float], plan: Plan, scores: Sequence[tuple[int, float]] = ()
+) -> None:
+    """Write a PNG of the loss (raw and smoothed), the learning rate, and the marks if any.
+
+    Raises:
+        TrainingError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise TrainingError("curves need matplotlib; run: pip install 'recoseg[train]'") from error
+    panels = 3 if scores else 2
+    figure = Figure(figsize=(8, 2.6 * panels), layout="constrained")
+    axes = figure.subplots(panels, 1, sharex=True)
+    axes[0].plot(losses, color="0.8", linewidth=0.8)
+    axes[0].plot(_smoothed(losses), color="C0")
+    axes[0].set_ylabel("cross-entropy")
+    axes[1].plot([plan.head_rate * plan.rate(t) for t in range(len(losses))], label="head")
+    axes[1].plot([plan.encoder_rate * plan.rate(t) for t in range(len(losses))], label="encoder")
+    axes[1].set_ylabel("learning rate")
+    axes[1].legend()
+    if scores:
+        axes[2].plot(*zip(*scores, strict=True), marker="o")
+        axes[2].set_ylabel("mIoU, %")
+    axes[-1].set_xlabel("iteration")
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100)
+    durable.write(path, stream.getvalue())
+
+
+def _smoothed(losses: Sequence[float]) -> list[float]:
+    """Mean of each loss and the last few before it, a twentieth of the whole."""
+    width = max(1, len(losses) // 20)
+    total = np.concatenate([[0.0], np.cumsum(losses)])
+    ends = np.arange(1, len(losses) + 1)
+    starts = np.maximum(ends - width, 0)
+    return [float(v) for v in (total[ends] - total[starts]) / (ends - starts)]

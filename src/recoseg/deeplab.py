@@ -1,0 +1,171 @@
+"""The student's network: DeepLabv3+ with its own normalisation, logits at stride 4 (step 11)."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recoseg.errors import InputError, TrainingError
+from recoseg.models.encoders import Encoder
+
+MULTIPLE = 32
+STRIDE = 4
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network is made of; with it and its weights a file is complete.
+
+    Attributes:
+        encoder: timm's name.
+        output_stride: of the encoder's last map, 8 or 16.
+        channels: of the decoder.
+        dropout: before the classifier of the pyramid, while training.
+        classes: how many.
+        mean: of the pixels in [0, 1], per channel.
+        std: of the pixels in [0, 1], per channel.
+    """
+
+    encoder: str
+    output_stride: int
+    channels: int
+    dropout: float
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.output_stride not in (8, 16):
+            raise InputError(f"output_stride must be 8 or 16, not {self.output_stride!r}.")
+        if not (self.classes >= 1 and self.channels >= 1 and 0 <= self.dropout < 1):
+            raise InputError("a network needs a class, a channel, and a dropout from 0 to below 1.")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
+            raise InputError("mean and std must be three numbers each, std positive.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
+        """The inverse of ``to_dict``."""
+        return cls(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
+
+
+class Network(nn.Module):
+    """DeepLabv3+ of segmentation-models-pytorch between pixels and logits."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        whole = _whole(architecture)
+        self.encoder: nn.Module = whole.encoder
+        self.decoder: nn.Module = whole.decoder
+        self.head: nn.Module = whole.segmentation_head[0]
+        # Aligned corners would shift borders by an amount that depends on the image's size.
+        whole.decoder.up.align_corners = False
+        _pad_statically(self.encoder)
+        self.register_buffer("mean", torch.tensor(architecture.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(architecture.std)[:, None, None])
+
+    @classmethod
+    def initialised(cls, architecture: Architecture, encoder: Encoder, seed: int) -> Network:
+        """A network to train: the encoder from its weights, all else random from ``seed``."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = cls(architecture)
+        extractor: Any = network.encoder
+        encoder.initialise(extractor.model)
+        return network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1], sides multiples of 32, to logits (B, C, H / 4, W / 4)."""
+        features = self.encoder((pixels - self.mean) / self.std)
+        logits: Tensor = self.head(self.decoder(features))
+        return logits
+
+    def choose(self, rows: Sequence[int]) -> Network:
+        """The same network with some classes only; encoder and decoder are shared."""
+        chosen = copy.copy(self)
+        chosen._modules = dict(self._modules)
+        old: Any = self.head
+        head = nn.Conv2d(old.in_channels, len(rows), 1).to(old.weight)
+        with torch.no_grad():
+            head.weight.copy_(old.weight[list(rows)])
+            head.bias.copy_(old.bias[list(rows)])  # type: ignore[union-attr]
+        chosen.head = head
+        return chosen
+
+
+def padded(pixels: Tensor) -> Tensor:
+    """(B, 3, H, W) with the last row and column repeated up to multiples of 32."""
+    height, width = pixels.shape[-2:]
+    return F.pad(pixels, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+
+
+def _whole(architecture: Architecture) -> Any:
+    try:
+        import segmentation_models_pytorch as smp
+    except ImportError as error:
+        raise TrainingError(
+            "students need segmentation-models-pytorch; run: pip install 'recoseg[train]'"
+        ) from error
+    try:
+        return smp.DeepLabV3Plus(
+            encoder_name=f"tu-{architecture.encoder}",
+            encoder_weights=None,
+            encoder_output_stride=architecture.output_stride,
+            decoder_channels=architecture.channels,
+            decoder_aspp_dropout=architecture.dropout,
+            classes=architecture.classes,
+            upsampling=1,
+        )
+    except (ValueError, RuntimeError, KeyError, TypeError, NotImplementedError) as error:
+        raise TrainingError(
+            f"{architecture.encoder} cannot be DeepLabv3+'s encoder at output stride "
+            f"{architecture.output_stride} ({str(error).splitlines()[0]}); choose another one."
+        ) from error
+
+
+class _EvenConv(nn.Conv2d):
+    """TensorFlow's padding of even inputs, whose amounts do not depend on the input's size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        (kh, kw), (sh, sw) = self.kernel_size, self.stride
+        high, wide = max(kh - sh, 0), max(kw - sw, 0)
+        x = F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def _pad_statically(encoder: nn.Module) -> None:
+    """Replace timm's size-dependent padding: all inputs are multiples of 32, and ONNX wants it."""
+    from timm.layers import Conv2dSame  # type: ignore[attr-defined]
+
+    for module in list(encoder.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Conv2dSame):
+                setattr(module, name, _even(child))
+
+
+def _even(conv: Any) -> _EvenConv:
+    even = _EvenConv(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        0,
+        conv.dilation,
+        conv.groups,
+        conv.bias is not None,
+    )
+    even.load_state_dict(conv.state_dict())
+    return even

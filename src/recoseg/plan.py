@@ -1,0 +1,151 @@
+"""How a student is trained: the paper's settings and a small set for a laptop's CPU (step 11)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recoseg.errors import TrainingError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides a training but its data and its seed.
+
+    Attributes:
+        name: of the preset it began as.
+        encoder: see ``recoseg.models.encoders``.
+        output_stride: of the encoder, 8 or 16.
+        channels: of the decoder.
+        dropout: in the decoder.
+        iterations: optimiser steps.
+        batch: images of a step, over all processes.
+        accumulate: parts a batch is computed in, to save memory; batch norms see one part each.
+        crop: side of the training crops in pixels, a multiple of 32.
+        scale: range of the random scale.
+        flip: probability of a horizontal flip.
+        jitter: brightness, contrast, saturation, hue.
+        jitter_share: probability of colour jitter.
+        blur_share: probability of Gaussian blur, standard deviation 0.1 to 2 pixels.
+        head_rate: learning rate of decoder and classifier.
+        encoder_rate: learning rate of the encoder.
+        weight_decay: of Adam.
+        power: of the polynomial decay.
+        frozen_norms: keep the encoder's batch norms as they came.
+        average: decay of the moving average of the weights that becomes the student; 0 for none.
+        precision: ``"auto"`` is bfloat16 on GPUs that compute in it, else float32.
+    """
+
+    name: str = "paper"
+    encoder: str = "timm:resnet101.tv_in1k"
+    output_stride: int = 8
+    channels: int = 256
+    dropout: float = 0.5
+    iterations: int = 20_000
+    batch: int = 8
+    accumulate: int = 1
+    crop: int = 320
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: float = 0.5
+    jitter: tuple[float, float, float, float] = (0.8, 0.8, 0.8, 0.2)
+    jitter_share: float = 0.8
+    blur_share: float = 0.5
+    head_rate: float = 5e-4
+    encoder_rate: float = 5e-5
+    weight_decay: float = 2e-4
+    power: float = 0.9
+    frozen_norms: bool = False
+    average: float = 0.0
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", tuple(float(s) for s in self.scale))
+        object.__setattr__(self, "jitter", tuple(float(j) for j in self.jitter))
+        for field in ("iterations", "batch", "accumulate", "channels"):
+            _whole(field, getattr(self, field))
+        if self.crop % 32 or not 32 <= self.crop <= 4096:
+            raise TrainingError(f"crop must be a multiple of 32 up to 4096, not {self.crop!r}.")
+        if len(self.scale) != 2 or not 0.05 <= self.scale[0] <= self.scale[1] <= 20:
+            raise TrainingError(f"scale must be two numbers, small to large, not {self.scale!r}.")
+        if (
+            len(self.jitter) != 4
+            or not all(0 <= j < 1 for j in self.jitter)
+            or self.jitter[3] > 0.5
+        ):
+            raise TrainingError(
+                "jitter must be four numbers from 0 to below 1, the last up to 0.5."
+            )
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        for field in ("flip", "jitter_share", "blur_share"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise TrainingError(f"{field} is a probability, not {getattr(self, field)!r}.")
+        for field in ("head_rate", "encoder_rate"):
+            if not 0 < getattr(self, field) < 10:
+                raise TrainingError(f"{field} must be positive, not {getattr(self, field)!r}.")
+        if not 0 <= self.average < 1 or self.weight_decay < 0:
+            raise TrainingError("average must be from 0 to below 1 and weight_decay not negative.")
+        if self.precision not in PRECISIONS:
+            raise TrainingError(f"precision is one of {', '.join(PRECISIONS)}.")
+        if self.batch % self.accumulate:
+            raise TrainingError(
+                f"a batch of {self.batch} cannot be split in {self.accumulate}; choose a divisor."
+            )
+
+    def replace(self, **changes: Any) -> Plan:
+        """A copy with some fields changed; None leaves a field as it is."""
+        wanted = {name: value for name, value in changes.items() if value is not None}
+        return dataclasses.replace(self, **wanted)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        lists = {"scale": list(self.scale), "jitter": list(self.jitter)}
+        return {**dataclasses.asdict(self), **lists}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+        """The inverse of ``to_dict``."""
+        return cls(**data)
+
+    def rate(self, iteration: int) -> float:
+        """Factor of the learning rates at an iteration: (1 - t / T) ** power."""
+        return float((1 - iteration / self.iterations) ** self.power)
+
+
+def preset(name: str) -> Plan:
+    """The preset called ``name``; an unknown name is a TrainingError that lists them."""
+    if name not in PRESETS:
+        raise TrainingError(f"no preset {name!r}; choose one of {', '.join(sorted(PRESETS))}.")
+    return PRESETS[name]
+
+
+def _whole(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10**8:
+        raise TrainingError(f"{name} must be a whole number from 1, not {value!r}.")
+
+
+_PAPER = Plan()
+# Gentler colours, a faster schedule and an average of the weights: few steps must do, and labels
+# of a teacher that errs are better not fitted to the end.
+_SMALL = Plan(
+    name="small",
+    encoder="lite2",
+    output_stride=16,
+    channels=128,
+    dropout=0.1,
+    iterations=600,
+    crop=256,
+    scale=(0.5, 1.5),
+    jitter=(0.4, 0.4, 0.4, 0.1),
+    blur_share=0.2,
+    head_rate=2e-3,
+    encoder_rate=2e-4,
+    frozen_norms=True,
+    average=0.99,
+)
+PRESETS = {plan.name: plan for plan in (_PAPER, _SMALL)}

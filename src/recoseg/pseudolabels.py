@@ -1,0 +1,215 @@
+"""A segmenter's labels of unlabelled images, to train a student on (paper's ReCo+, step 11).
+
+A folder of them holds ``labels/`` (indexed PNG, 255 where the segmenter was unsure),
+``confidence/`` (8-bit PNG, 255 is certain), ``overlays/`` (to look at), ``names.json``,
+``manifest.json`` and ``coverage.json``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from recoseg import batch, durable, palette
+from recoseg.augment import IGNORE, Labels
+from recoseg.errors import InputError, TrainingError
+from recoseg.images import RGB
+from recoseg.jobs import Job
+from recoseg.progress import Progress, track
+from recoseg.sampling import Pair, read_labels
+from recoseg.segmentation import UNKNOWN, Segmentation
+
+IGNORED = "ignored"
+
+
+@dataclass(frozen=True)
+class Ignoring:
+    """Which pixels are not taught.
+
+    Attributes:
+        confidence: those whose label is less probable than this, in [0, 1].
+        unknown: those that the segmenter itself calls unknown (its calibrated thresholds).
+    """
+
+    confidence: float = 0.0
+    unknown: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence <= 1:
+            raise InputError(f"confidence must be from 0 to 1, not {self.confidence!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabel:
+    """One image's labels; it is saved like a ``Segmentation``, with the confidence beside.
+
+    Attributes:
+        labels: (H, W) uint8, index of a name or 255.
+        names: of the concepts.
+        confidence: (H, W) float32 in [0, 1].
+        image: uint8 (H, W, 3).
+    """
+
+    labels: Labels
+    names: tuple[str, ...]
+    confidence: NDArray[np.float32]
+    image: RGB
+
+    @classmethod
+    def of(cls, result: Segmentation, ignoring: Ignoring) -> PseudoLabel:
+        """Turn what is not to be taught into 255."""
+        names = tuple(name for name in result.names if name != UNKNOWN)
+        if len(names) > IGNORE:
+            raise InputError(
+                f"a student learns at most {IGNORE} concepts, not {len(names)}; choose some."
+            )
+        unsure = result.confidence < ignoring.confidence
+        if ignoring.unknown:
+            unsure = unsure | (result.labels >= len(names))
+        labels = np.where(unsure | (result.labels >= len(names)), IGNORE, result.labels)
+        return cls(labels.astype(np.uint8), names, result.confidence, result.image)
+
+    @property
+    def area(self) -> dict[str, float]:
+        """Name to share of the image; ``"ignored"`` is the share of 255."""
+        counts = np.bincount(self.labels.ravel(), minlength=IGNORE + 1) / self.labels.size
+        shares = {name: float(counts[i]) for i, name in enumerate(self.names)}
+        return {**shares, IGNORED: float(counts[IGNORE])}
+
+    def overlay(self) -> Image.Image:
+        """The image with the labels' colours; what is ignored stays grey."""
+        return Image.fromarray(
+            palette.overlay(self.image, self.labels, palette.colours(len(self.names)))
+        )
+
+    def save(self, path: Path) -> Path:
+        """Write the indexed PNG ``labels/.../x.png``, and ``confidence/.../x.png`` before it."""
+        home = next(parent for parent in path.parents if parent.name == "labels")
+        beside = home.parent / "confidence" / path.relative_to(home)
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        levels = np.round(np.clip(self.confidence, 0, 1) * 255).astype(np.uint8)
+        durable.write(beside, _png(Image.fromarray(levels)))
+        colours = np.full((IGNORE + 1, 3), 128, np.uint8)
+        colours[: len(self.names)] = palette.colours(len(self.names))
+        indexed = Image.fromarray(self.labels).convert("P")
+        indexed.putpalette(colours.tobytes())
+        durable.write(path, _png(indexed))
+        return path
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """A folder of pseudo-labels.
+
+    Attributes:
+        names: what the labels mean, in order.
+        pairs: images and their labels, matched by name.
+        failed: image to the reason why it has no labels.
+        coverage: concept to the share of images and of pixels it has, and its mean confidence.
+    """
+
+    names: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    failed: Mapping[str, str] = field(default_factory=dict)
+    coverage: Mapping[str, Any] = field(default_factory=dict)
+
+
+def teach(
+    jobs: Sequence[Job],
+    segment: Callable[[Path], Segmentation],
+    names: Sequence[str],
+    out: Path,
+    settings: Mapping[str, Any],
+    ignoring: Ignoring = Ignoring(),
+    progress: Progress = True,
+) -> Teaching:
+    """Label what is not labelled yet, and report how much of each concept there is.
+
+    Args:
+        jobs: the images, from ``recoseg.jobs.gather``.
+        segment: a ``Segmenter`` or ``Student``.
+        names: its concepts.
+        out: the folder to fill.
+        settings: all that decides a label, of plain JSON types.
+        ignoring: which pixels become 255.
+        progress: as in ``track``.
+
+    Raises:
+        TrainingError: no image could be labelled, or all pixels are ignored.
+    """
+    names = tuple(name for name in names if name != UNKNOWN)
+
+    def label(path: Path) -> Any:
+        return PseudoLabel.of(segment(path), ignoring)
+
+    decisive = {**settings, "ignoring": vars(ignoring)}
+    pairs, failed = [], {}
+    sources = {job.id: job.source for job in jobs}
+    for outcome in batch.run(jobs, label, out, decisive, progress=progress):
+        if outcome.labels is None:
+            failed[outcome.id] = outcome.reason
+        else:
+            pairs.append(Pair(outcome.id, sources[outcome.id], outcome.labels))
+    table = [
+        {"id": i, "name": name, "colour": colour}
+        for i, (name, colour) in enumerate(
+            zip(names, palette.colours(len(names)).tolist(), strict=True)
+        )
+    ]
+    durable.write(out / "names.json", json.dumps(table, indent=1).encode())
+    if not pairs:
+        raise TrainingError("no image could be labelled; see the reasons given for each.")
+    coverage = measure(pairs, names, out, progress)
+    durable.write(out / "coverage.json", json.dumps(coverage, indent=1).encode())
+    if not any(row["pixels"] for row in coverage["concepts"].values()):
+        raise TrainingError("all pixels are ignored; lower the confidence that is asked for.")
+    return Teaching(names, tuple(pairs), failed, coverage)
+
+
+def taught(jobs: Sequence[Job], names: Sequence[str], out: Path) -> Teaching:
+    """What ``teach`` left in a folder, for a process that only reads."""
+    names = tuple(name for name in names if name != UNKNOWN)
+    labels = batch.finished(out)
+    pairs = [Pair(job.id, job.source, labels[job.id]) for job in jobs if job.id in labels]
+    coverage = json.loads((out / "coverage.json").read_text(encoding="utf-8"))
+    return Teaching(names, tuple(pairs), {}, coverage)
+
+
+def measure(
+    pairs: Sequence[Pair], names: Sequence[str], out: Path, progress: Progress = True
+) -> dict[str, Any]:
+    """Per concept: share of images that show it, of pixels, and its mean confidence."""
+    pixels, images = np.zeros(IGNORE + 1), np.zeros(IGNORE + 1)
+    sure = np.zeros(IGNORE + 1)
+    for pair in track(pairs, label="measuring coverage", progress=progress):
+        labels = read_labels(pair.labels).ravel()
+        certain = read_labels(out / "confidence" / pair.labels.relative_to(out / "labels")).ravel()
+        counts = np.bincount(labels, minlength=IGNORE + 1)
+        pixels += counts
+        images += counts > 0
+        sure += np.bincount(labels, weights=certain / 255, minlength=IGNORE + 1)
+    total = max(pixels.sum(), 1)
+    concepts = {
+        name: {
+            "images": round(float(images[i] / len(pairs)), 4),
+            "pixels": round(float(pixels[i] / total), 6),
+            "confidence": round(float(sure[i] / max(pixels[i], 1)), 4),
+        }
+        for i, name in enumerate(names)
+    }
+    ignored = round(float(pixels[IGNORE] / total), 6)
+    return {"images": len(pairs), IGNORED: ignored, "concepts": concepts}
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()

@@ -1,0 +1,116 @@
+"""Batches of crops: a function of seed and iteration, so that training can start anywhere."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from recoseg import images
+from recoseg.augment import Labels, augmented
+from recoseg.errors import ImageError, TrainingError
+from recoseg.plan import Plan
+from recoseg.quiet import quiet
+
+AHEAD = 2
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its label map, known by one name.
+
+    Attributes:
+        id: the image's path below its folder.
+        image: where it lies.
+        labels: an indexed PNG of the same size; 255 is ignored.
+    """
+
+    id: str
+    image: Path
+    labels: Path
+
+    def read(self) -> tuple[images.RGB, Labels]:
+        """uint8 (H, W, 3) and uint8 (H, W); TrainingError if the sizes differ."""
+        image, labels = images.read(self.image), read_labels(self.labels)
+        if image.shape[:2] != labels.shape:
+            raise TrainingError(
+                f"{self.image} has {image.shape[:2]} pixels and {self.labels} {labels.shape}; "
+                "delete the labels and make them again."
+            )
+        return image, labels
+
+
+def read_labels(path: Path) -> Labels:
+    """uint8 (H, W) of an indexed or grey PNG; ImageError if it is neither."""
+    try:
+        with quiet(), Image.open(path, formats=("PNG",)) as image:
+            if image.mode in ("P", "L"):
+                return np.array(image)
+            mode = image.mode
+    except Exception as error:
+        raise ImageError(
+            f"{path} cannot be read as a label map ({type(error).__name__}); make it again."
+        ) from error
+    raise ImageError(f"{path} is a PNG of mode {mode}; label maps are indexed or grey, 8 bits.")
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Which crops the batch of an iteration holds.
+
+    Attributes:
+        pairs: the images with their labels.
+        plan: batch size and augmentation.
+        seed: not negative.
+    """
+
+    pairs: Sequence[Pair]
+    plan: Plan
+    seed: int
+
+    def crop(self, number: int) -> Batch:
+        """Training crop ``number`` since the beginning; epochs are shuffled anew."""
+        epoch, place = divmod(number, len(self.pairs))
+        pair = self.pairs[_order(self.seed, epoch, len(self.pairs))[place]]
+        image, labels = pair.read()
+        return augmented(image, labels, self.plan, np.random.default_rng([self.seed, 1, number]))
+
+    def numbers(self, iteration: int, rank: int = 0, world: int = 1) -> list[int]:
+        """Crops of this process in an iteration's batch."""
+        first = iteration * self.plan.batch
+        share = self.plan.batch // world
+        return [first + rank * share + i for i in range(share)]
+
+    def batches(
+        self, start: int, rank: int = 0, world: int = 1, workers: int = 2
+    ) -> Iterator[Batch]:
+        """uint8 (B, 3, c, c) and uint8 (B, c, c) of each iteration from ``start``, made ahead."""
+        waiting: list[list[Future[Batch]]] = []
+        upcoming = iter(range(start, self.plan.iterations))
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                while True:
+                    while len(waiting) <= AHEAD and (t := next(upcoming, None)) is not None:
+                        numbers = self.numbers(t, rank, world)
+                        waiting.append([pool.submit(self.crop, n) for n in numbers])
+                    if not waiting:
+                        return
+                    crops = [future.result() for future in waiting.pop(0)]
+                    pixels, labels = zip(*crops, strict=True)
+                    yield torch.stack(pixels), torch.stack(labels)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> tuple[int, ...]:
+    return tuple(np.random.default_rng([seed, 0, epoch]).permutation(count).tolist())

@@ -1,0 +1,249 @@
+"""The student: a small network that segments like a ``Segmenter``, without models and bank."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recoseg import images, palette
+from recoseg.deeplab import STRIDE, Architecture, Network, padded
+from recoseg.errors import InputError, RecosegError, StudentError, UnknownConcept
+from recoseg.images import RGB, ImageLike
+from recoseg.models.lite import fold_batch_norms
+from recoseg.models.registry import default_device
+from recoseg.recipe import CRF
+from recoseg.refine import refine as crf_refine
+from recoseg.sealed import Seal
+from recoseg.segment import decided, working_size
+from recoseg.segmentation import Segmentation
+from recoseg.similarity import upsample
+
+TILE = 1024
+OVERLAP = 128
+SEAL = Seal(
+    "recoseg_student",
+    "a student",
+    1,
+    StudentError,
+    "give a file written by recoseg adapt, or copy it again",
+)
+
+
+class Student:
+    """Finds its concepts in images, as ``Segmenter`` does.
+
+    Attributes:
+        names: what the labels mean, in order.
+        architecture: of its network.
+        provenance: what it was taught by, on what, and how; plain JSON types.
+        device: where it computes.
+        refine: whether the CRF sharpens borders.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        names: Sequence[str],
+        architecture: Architecture,
+        provenance: Mapping[str, Any] | None = None,
+        *,
+        refine: bool = False,
+        device: str | torch.device | None = None,
+    ) -> None:
+        """Wrap a trained network; ``Student.open`` reads one from a file."""
+        if len(names) != architecture.classes:
+            raise StudentError(
+                f"{len(names)} names do not fit a network of {architecture.classes} classes; "
+                "name each class once."
+            )
+        self.names = tuple(names)
+        self.architecture = architecture
+        self.provenance = dict(provenance or {})
+        self.refine = refine
+        self.device = torch.device(device) if device is not None else default_device()
+        self._network = network
+
+    @classmethod
+    def open(cls, path: str | Path, device: str | torch.device | None = None) -> Student:
+        """Read a student's file.
+
+        Raises:
+            StudentError: missing, damaged, something else, or of a newer version.
+            TrainingError: segmentation-models-pytorch is not installed.
+        """
+        header, tensors = SEAL.read(Path(path))
+        try:
+            architecture = Architecture.from_dict(header["architecture"])
+            network = Network(architecture)
+            network.load_state_dict(tensors)
+            names, provenance = list(header["names"]), dict(header["provenance"])
+        except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
+            raise StudentError(
+                f"{path} does not describe a network of this version; {SEAL.remedy}."
+            ) from error
+        return cls(network, names, architecture, provenance, device=device)
+
+    def save(self, path: str | Path) -> Path:
+        """Write one file with weights, names, palette, normalisation and provenance."""
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise StudentError(f"the folder {path.parent} does not exist; make it first.")
+        header = {
+            "names": list(self.names),
+            "colours": palette.colours(len(self.names)).tolist(),
+            "architecture": self.architecture.to_dict(),
+            "provenance": self.provenance,
+        }
+        SEAL.write(path, header, self._network.state_dict())
+        return path
+
+    def __call__(
+        self, image: ImageLike, concepts: Sequence[str] | None = None, refine: bool | None = None
+    ) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            image: a path, encoded bytes, a PIL image or a uint8 (H, W, 3) array of any size.
+            concepts: look for these of the student's concepts only.
+            refine: overrides the student's own setting.
+
+        Returns:
+            Labels at the image's size; ``maps`` are (C, h, w) probabilities at stride 4.
+
+        Raises:
+            ImageError: it cannot be read.
+            UnknownConcept: a name is not among the student's.
+        """
+        if concepts is not None:
+            return self.choose(concepts)(image, refine=refine)
+        pixels = images.read(image)
+        height, width = pixels.shape[:2]
+        maps = torch.softmax(self.logits(pixels), dim=0)
+        if self.refine if refine is None else refine:
+            chosen = _sharpened(maps, pixels)
+            winners, confidence = decided(chosen, (height, width))
+        else:
+            whole = maps.shape[1] * STRIDE, maps.shape[2] * STRIDE
+            winners, confidence = decided(maps, whole)
+        return Segmentation(
+            labels=winners[:height, :width].astype("uint8" if len(self.names) <= 256 else "uint16"),
+            names=self.names,
+            confidence=confidence[:height, :width],
+            image=pixels,
+            maps=maps[:, : -(-height // STRIDE), : -(-width // STRIDE)].cpu(),
+        )
+
+    def many(self, sources: Iterable[ImageLike]) -> Iterator[Segmentation]:
+        """Segment images one after the other, each as it is asked for."""
+        if isinstance(sources, str | bytes | Path):
+            raise InputError("many takes a list of images; call the student itself for one.")
+        return (self(source) for source in sources)
+
+    def choose(self, concepts: Sequence[str]) -> Student:
+        """A student of some of the names, in the order given; it shares the network."""
+        if isinstance(concepts, str):
+            raise InputError(f"concepts must be a list of names; write [{concepts!r}].")
+        names = list(dict.fromkeys(concepts))
+        missing = [name for name in names if name not in self.names]
+        if missing or not names:
+            raise UnknownConcept(
+                f"{missing[0] if missing else 'nothing'!r} was not taught; "
+                f"there are {', '.join(self.names)}."
+            )
+        rows = [self.names.index(name) for name in names]
+        architecture = Architecture(**{**vars(self.architecture), "classes": len(rows)})
+        return Student(
+            self._network.choose(rows),
+            names,
+            architecture,
+            self.provenance,
+            refine=self.refine,
+            device=self.device,
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides a result, hex."""
+        digest = hashlib.sha256(repr((self.names, self.architecture)).encode())
+        for name, tensor in sorted(self._network.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @torch.inference_mode()
+    def logits(self, image: RGB) -> Tensor:
+        """uint8 (H, W, 3) to (C, h, w) at stride 4 of the image padded to multiples of 32.
+
+        An image with a side above 1024 is seen in overlapping tiles, whose logits are blended.
+        """
+        height, width = image.shape[:2]
+        rows, columns = _starts(height), _starts(width)
+        if len(rows) == len(columns) == 1:
+            return self._tile(image)
+        size = (height + -height % 32) // STRIDE, (width + -width % 32) // STRIDE
+        total = torch.zeros(self.architecture.classes, *size, device=self.device)
+        mass = torch.zeros(size, device=self.device)
+        for top in rows:
+            for left in columns:
+                part = self._tile(image[top : top + TILE, left : left + TILE])
+                weight = _weight(part.shape[1])[:, None] * _weight(part.shape[2])[None]
+                weight = weight.to(self.device)
+                y, x = top // STRIDE, left // STRIDE
+                place = (..., slice(y, y + part.shape[1]), slice(x, x + part.shape[2]))
+                total[place] += part * weight
+                mass[place] += weight
+        return total / mass
+
+    def _tile(self, image: RGB) -> Tensor:
+        pixels = padded(images.to_tensor(image)[None].to(self.device))
+        logits: Tensor = self.inference(pixels.contiguous(memory_format=torch.channels_last))[0]
+        return logits
+
+    @cached_property
+    def inference(self) -> nn.Module:
+        """The network for inference: a copy with batch norms folded into convolutions."""
+        network = copy.deepcopy(self._network).eval().requires_grad_(False)
+        fold_batch_norms(network)
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def is_student(path: str | Path) -> bool:
+    """Whether a file is a student's, by its header."""
+    try:
+        SEAL.read(Path(path))
+    except RecosegError:
+        return False
+    return True
+
+
+def _starts(size: int) -> list[int]:
+    """Where tiles begin along a side: multiples of 32, at least 128 pixels of overlap."""
+    if size <= TILE:
+        return [0]
+    last = -(-(size - TILE) // 32) * 32
+    count = -(-last // (TILE - OVERLAP))
+    return [round(last * i / count / 32) * 32 for i in range(count + 1)]
+
+
+def _weight(size: int) -> Tensor:
+    """Weights along a tile: a ramp at both ends, flat between."""
+    place = torch.arange(size) + 0.5
+    ramp = torch.minimum(place, size - place) / (OVERLAP / STRIDE)
+    return ramp.clamp(max=1)
+
+
+def _sharpened(maps: Tensor, image: RGB) -> Tensor:
+    """CRF of probabilities at stride 4, on the working grid of the image."""
+    size = working_size(image)
+    whole = maps.shape[1] * STRIDE, maps.shape[2] * STRIDE
+    height, width = image.shape[:2]
+    scale = whole[0] / height, whole[1] / width
+    grid = round(size[0] * scale[0]), round(size[1] * scale[1])
+    scores = upsample(maps[None], grid)[0, :, : size[0], : size[1]]
+    return crf_refine(scores.clamp_min(1e-6).log(), images.resize(image, size), CRF())

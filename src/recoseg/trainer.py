@@ -1,0 +1,160 @@
+"""One optimiser step after the other on pseudo-labels (paper's ReCo+, step 11)."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recoseg.augment import IGNORE
+from recoseg.deeplab import Network
+from recoseg.errors import TrainingError
+from recoseg.plan import Plan
+from recoseg.sampling import Batch
+from recoseg.similarity import upsample
+from recoseg.team import Team, share_norms
+
+
+class Trainer:
+    """A network in training; its state at an iteration depends on plan, seed and data alone.
+
+    Attributes:
+        network: what is trained.
+        average: the moving average of its weights, None if the plan has none.
+        plan: how.
+        seed: of dropout.
+        team: the processes.
+        iteration: steps done.
+        losses: of each step, over the whole batch.
+    """
+
+    def __init__(self, network: Network, plan: Plan, seed: int, team: Team) -> None:
+        if plan.batch % (team.world * plan.accumulate):
+            raise TrainingError(
+                f"a batch of {plan.batch} cannot be shared by {team.world} processes with "
+                f"{plan.accumulate} parts each; choose a multiple of "
+                f"{team.world * plan.accumulate}."
+            )
+        self.network = network.to(team.device).to(memory_format=torch.channels_last)
+        if team.world > 1:
+            share_norms(self.network)
+        self.average = copy.deepcopy(self.network).requires_grad_(False) if plan.average else None
+        self.plan, self.seed, self.team = plan, seed, team
+        self.iteration = 0
+        self.losses: list[float] = []
+        self.optimiser = _optimiser(self.network, plan)
+        self._dtype = _dtype(plan, team.device)
+        self._forward: nn.Module = self.network
+        if team.world > 1:
+            self._forward = nn.parallel.DistributedDataParallel(self.network)
+
+    @property
+    def result(self) -> Network:
+        """The network to keep: the average if there is one."""
+        return self.average if self.average is not None else self.network
+
+    def step(self, batch: Batch) -> float:
+        """One update from this process's share of the batch; the loss over the whole batch.
+
+        Raises:
+            TrainingError: the loss or the gradient is not finite; the weights are as before.
+        """
+        pixels, labels = (tensor.to(self.team.device) for tensor in batch)
+        self._begin()
+        valid = self.team.sum((labels != IGNORE).sum().float()).clamp_min(1)
+        total = torch.zeros((), device=self.team.device)
+        parts = list(
+            zip(pixels.chunk(self.plan.accumulate), labels.chunk(self.plan.accumulate), strict=True)
+        )
+        for i, (part, truth) in enumerate(parts):
+            with self._sync(last=i == len(parts) - 1):
+                loss = self._loss(part, truth) / valid
+                # The processes' gradients are averaged; the loss is a sum over all of them.
+                (loss * self.team.world).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        value = float(self.team.sum(total))
+        self._check(value)
+        self.optimiser.step()
+        self._follow()
+        self.losses.append(value)
+        self.iteration += 1
+        return value
+
+    def _begin(self) -> None:
+        # Dropout is drawn from the iteration, so that a resumed run draws the same.
+        torch.manual_seed((self.seed * 1_000_003 + self.iteration) * 1009 + self.team.rank)
+        self.network.train()
+        if self.plan.frozen_norms:
+            for module in self.network.encoder.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        rate = self.plan.rate(self.iteration)
+        for group, base in zip(
+            self.optimiser.param_groups, (self.plan.head_rate, self.plan.encoder_rate), strict=True
+        ):
+            group["lr"] = base * rate
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def _loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        device = self.team.device.type
+        enabled = self._dtype != torch.float32
+        pixels = (pixels.float() / 255).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device, self._dtype, enabled=enabled):
+            logits = self._forward(pixels)
+        size = (int(labels.shape[-2]), int(labels.shape[-1]))
+        whole = upsample(logits.float(), size)
+        return F.cross_entropy(whole, labels.long(), ignore_index=IGNORE, reduction="sum")
+
+    def _sync(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        if isinstance(self._forward, nn.parallel.DistributedDataParallel) and not last:
+            return self._forward.no_sync()
+        return contextlib.nullcontext()
+
+    def _check(self, loss: float) -> None:
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        size = float(torch.nn.utils.get_total_norm(gradients))
+        if not (math.isfinite(loss) and math.isfinite(size)):
+            raise TrainingError(
+                f"the loss is {loss} and its gradient {size} at iteration {self.iteration}; the "
+                "last checkpoint is intact: lower head_rate and encoder_rate, or set precision to "
+                "float32, in a new folder."
+            )
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        if self.average is None:
+            return
+        # The average of a short past at first, because the beginning is worth forgetting.
+        decay = min(self.plan.average, (1 + self.iteration) / (10 + self.iteration))
+        ours = self.network.state_dict()
+        for name, kept in self.average.state_dict().items():
+            if kept.is_floating_point():
+                kept.lerp_(ours[name], 1 - decay)
+            else:
+                kept.copy_(ours[name])
+
+
+def _optimiser(network: Network, plan: Plan) -> torch.optim.Optimizer:
+    inside = {id(p) for p in network.encoder.parameters()}
+    head = [p for p in network.parameters() if id(p) not in inside]
+    groups = [
+        {"params": head, "lr": plan.head_rate},
+        {"params": list(network.encoder.parameters()), "lr": plan.encoder_rate},
+    ]
+    return torch.optim.Adam(groups, weight_decay=plan.weight_decay)
+
+
+def _dtype(plan: Plan, device: torch.device) -> torch.dtype:
+    """bfloat16 where it was asked for, or where a GPU computes in it.
+
+    On CPUs with AVX-512 bf16 these networks were no faster than in float32, so it is not chosen.
+    """
+    if plan.precision != "auto":
+        return torch.bfloat16 if plan.precision == "bfloat16" else torch.float32
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float32

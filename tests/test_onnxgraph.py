@@ -1,0 +1,51 @@
+"""The ONNX file against the student itself, at sizes it was not traced at."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from recoseg import onnxgraph
+from recoseg.errors import InputError
+from tests import pupils
+
+
+def photos(*sizes):
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+@pytest.fixture(scope="module")
+def made():
+    return pupils.student()
+
+
+def test_the_graph_agrees_with_the_student_at_any_size(made, tmp_path):
+    path = tmp_path / "s.onnx"
+    exported = onnxgraph.export(made, path, photos=photos((64, 64), (50, 37), (130, 97)))
+    assert exported.agreement >= 0.995
+    facts = {entry.key: json.loads(entry.value) for entry in onnx.load(path).metadata_props}
+    assert facts["names"] == list(pupils.NAMES)
+    assert len(facts["colours"]) == 3
+    (labels,) = onnxgraph.run(path, photos((33, 65)))
+    assert (labels.shape, labels.dtype) == ((33, 65), np.uint8)
+
+
+def test_eight_bits_are_smaller_and_their_loss_is_measured(made, tmp_path):
+    shown = photos((64, 64), (64, 96), (50, 37), (64, 64))
+    whole = onnxgraph.export(made, tmp_path / "s.onnx")
+    small = onnxgraph.export(made, tmp_path / "s8.onnx", photos=shown, int8=True)
+    assert whole.agreement is None
+    assert 0.3 < small.agreement <= 1
+    weights = {t.data_type for t in onnx.load(small.path).graph.initializer}
+    assert onnx.TensorProto.INT8 in weights
+
+
+def test_what_cannot_be_exported_is_told(made, tmp_path):
+    with pytest.raises(InputError, match=r"\.onnx"):
+        onnxgraph.export(made, tmp_path / "s.bin")
+    with pytest.raises(InputError, match="int8 needs photos"):
+        onnxgraph.export(made, tmp_path / "s.onnx", int8=True)

@@ -407,7 +407,7 @@ def test_missing_weights_are_told_before_any_labelling(scenes, tmp_path, teacher
 
 
 def test_the_mark_of_a_known_mistake(scenes, tmp_path):
-    """Of 64 x 64 pixels a quarter is green on red; a segmenter that sees red alone has 3/4 and 0."""
+    """A quarter of the pixels is green on red; a segmenter that sees red alone has 3/4 and 0."""
     labels = teaching(scenes, tmp_path / "out").pairs[0].labels
 
     def red(image):

@@ -15,8 +15,8 @@ models = typer.Typer(rich_markup_mode="rich")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """List the models worth naming: size, licence, and whether their weights are here.
 
-    Any other model of open_clip (clip:ARCHITECTURE/TAG-OR-FILE) or timm (timm:ARCHITECTURE[/FILE])
-    can be named too.
+    Any other model of open_clip (clip:ARCHITECTURE/TAG-OR-FILE) or timm (timm:ARCHITECTURE or
+    timm:ARCHITECTURE/FILE) can be named too.
     """
     if context.invoked_subcommand is not None:
         return

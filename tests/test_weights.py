@@ -10,9 +10,11 @@ import threading
 import warnings
 from pathlib import Path
 
+import huggingface_hub
 import open_clip
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from recoseg.errors import MissingWeights, UnknownModel
@@ -88,7 +90,8 @@ class TestOffline:
         assert bare == []
 
     @pytest.mark.parametrize("id", ["RN50x16", "DeiT-S/16-SIN"])
-    def test_a_dead_network_is_tried_once(self, bare, online, id):
+    def test_a_dead_network_is_tried_once(self, bare, online, monkeypatch, id):
+        monkeypatch.setattr(network, "PATIENCE", 60)  # it fails at once, even on a busy machine
         with pytest.raises(MissingWeights, match="cannot be reached"):
             registry.load(id, "cpu")
         assert len(bare) == 1
@@ -156,6 +159,31 @@ class TestPlaces:
         with pytest.raises(network.Unavailable, match="not the file expected"):
             network.from_url(source.as_uri(), tmp_path / "other", "0" * 64)
         assert list((tmp_path / "other").iterdir()) == []
+
+    def test_the_hub_s_files_are_tried_in_order_and_checked(self, online, tmp_path, monkeypatch):
+        blobs = tmp_path / "blobs"
+        blobs.mkdir()
+        good = blobs / hashlib.sha256(b"weights").hexdigest()
+        asked = []
+
+        def download(repository, name, **_):
+            asked.append(name)
+            if name == "absent":
+                raise EntryNotFoundError.__new__(EntryNotFoundError)
+            blob = good if name == "good" else blobs / ("0" * 64)
+            blob.write_bytes(b"weights")
+            (tmp_path / name).symlink_to(blob)
+            return str(tmp_path / name)
+
+        monkeypatch.setattr(network, "_answers", lambda *_: None)
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+        assert network.from_hub("a/b", ("absent", "good"), tmp_path).read_bytes() == b"weights"
+        assert asked == ["absent", "good"]
+        with pytest.raises(network.Unavailable, match="damaged"):
+            network.from_hub("a/b", ("bad",), tmp_path)
+        assert [blob.name for blob in blobs.iterdir()] == [good.name]
+        with pytest.raises(network.Unavailable, match="has none of absent"):
+            network.from_hub("a/b", ("absent",), tmp_path)
 
 
 class TestFiles:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from recoseg.errors import UnknownModel
 from recoseg.images import RGB
@@ -27,7 +27,8 @@ _VERSION = "clip 1: geometry of open_clip; grids stretched to whole cells"
 class Clip:
     """A language-image model with its own geometry, normalisation and tokenizer.
 
-    ``embed_images`` stretches images of another size to the model's own.
+    ``embed_images`` stretches images of another size to the model's own. ``stride`` is that of the
+    dense map in pixels, 0 where none is defined.
     """
 
     def __init__(self, id: ModelId, loaded: Loaded, device: torch.device) -> None:
@@ -43,7 +44,7 @@ class Clip:
         # JPEG files are decoded no smaller than this: twice the size, so that the resize from
         # there to the model's own is what decides.
         self.input_size = 2 * max(loaded.size)
-        self._dense = dense_map(loaded.model.visual, kind)
+        self._dense, self.stride = dense_map(loaded.model.visual, kind) or (None, 0)
         if self._dense is None and "dense" in id.options:
             raise UnknownModel(_no_dense(self.id))
         facts = json.dumps(loaded.facts, sort_keys=True, default=str)
@@ -60,13 +61,6 @@ class Clip:
         id.refuse_options_but("dense")
         id.option("dense", KINDS)
         return cls(id, openclip.load(id), device)
-
-    @property
-    def stride(self) -> int:
-        """Pixels per cell of the dense map; UnknownModel if there is none."""
-        if self._dense is None:
-            raise UnknownModel(_no_dense(self.id))
-        return self._dense[1]
 
     def preprocess(self, image: RGB) -> Tensor:
         """uint8 (H, W, 3) to float (3, S, S) in [0, 1] exactly as open_clip does."""
@@ -93,8 +87,7 @@ class Clip:
         """
         if self._dense is None:
             raise UnknownModel(_no_dense(self.id))
-        compute, _ = self._dense
-        return compute(self._normalise(images, self.device))
+        return self._dense(self._normalise(images, self.device))
 
 
 def _no_dense(id: str) -> str:
@@ -102,8 +95,3 @@ def _no_dense(id: str) -> str:
         f"{id} embeds images and texts, but no such dense map is defined for its image tower; name "
         "one of OpenAI's or LAION's ResNets (without options) or plain ViTs for the dense role."
     )
-
-
-def parameters(module: nn.Module) -> int:
-    """How many numbers a network holds."""
-    return sum(parameter.numel() for parameter in module.parameters())

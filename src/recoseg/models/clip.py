@@ -14,7 +14,7 @@ from recoseg.errors import UnknownModel
 from recoseg.images import RGB
 from recoseg.models import openclip
 from recoseg.models.cliptext import TextTower
-from recoseg.models.denseclip import KINDS, dense_map
+from recoseg.models.denseclip import KINDS, DenseMap, dense_map
 from recoseg.models.ids import ModelId
 from recoseg.models.openclip import Loaded
 from recoseg.models.pixels import Normalisation, stretch

@@ -14,7 +14,7 @@ from recoseg.errors import UnknownModel
 from recoseg.images import RGB
 from recoseg.models import openclip
 from recoseg.models.cliptext import TextTower
-from recoseg.models.denseclip import KINDS, DenseMap, dense_map
+from recoseg.models.denseclip import KINDS, dense_map
 from recoseg.models.ids import ModelId
 from recoseg.models.openclip import Loaded
 from recoseg.models.pixels import Normalisation, stretch
@@ -44,8 +44,10 @@ class Clip:
         # JPEG files are decoded no smaller than this: twice the size, so that the resize from
         # there to the model's own is what decides.
         self.input_size = 2 * max(loaded.size)
-        self._dense, self.stride = dense_map(loaded.model.visual, kind) or (None, 0)
-        if self._dense is None and "dense" in id.options:
+        mapped = dense_map(loaded.model.visual, kind)
+        self._dense = mapped[0] if mapped else None
+        self.stride = mapped[1] if mapped else 0
+        if mapped is None and "dense" in id.options:
             raise UnknownModel(_no_dense(self.id))
         facts = json.dumps(loaded.facts, sort_keys=True, default=str)
         self.fingerprint = fingerprint(_VERSION, facts, kind, loaded.digest)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import TypeVar, cast
 
 import torch
 
@@ -11,6 +13,7 @@ from recoseg.models import registry
 from recoseg.models.base import JointModel, PatchEncoder
 from recoseg.recipe import Recipe
 
+T = TypeVar("T")
 ROLES = ("retrieval", "dense", "encoder")
 
 
@@ -44,20 +47,17 @@ class Models:
     @functools.cached_property
     def retrieval(self) -> JointModel:
         """Embeds the archive and the names."""
-        given = self._retrieval
-        return given if isinstance(given, JointModel) else given()
+        return _called(self._retrieval)
 
     @functools.cached_property
     def dense(self) -> JointModel:
         """Scores pixels by language (DenseCLIP)."""
-        given = self._dense
-        return given if isinstance(given, JointModel) else given()
+        return _called(self._dense)
 
     @functools.cached_property
     def encoder(self) -> PatchEncoder:
         """Gives the pixels that are co-segmented."""
-        given = self._encoder
-        return given if isinstance(given, PatchEncoder) else given()
+        return _called(self._encoder)
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -67,3 +67,7 @@ class Models:
     def of(self, roles: Sequence[str]) -> dict[str, str]:
         """Fingerprints of some roles; loads those alone."""
         return {role: getattr(self, role).fingerprint for role in roles}
+
+
+def _called(given: T | Callable[[], T]) -> T:
+    return cast(T, given() if isinstance(given, FunctionType) else given)

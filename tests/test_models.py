@@ -167,7 +167,7 @@ class TestCatalogue:
     def test_lite_is_here_and_the_others_say_where_they_are_published(self):
         first, *others = catalogue.entries()
         assert (first.id, first.file) == ("lite", str(HEAD_FILE))
-        for entry in others:
+        for entry in (e for e in others if not e.id.startswith("lite")):
             published = catalogue.publication(entry.id)
             assert published.repository or published.url
 

@@ -116,12 +116,7 @@ class Lite:
     @torch.inference_mode()
     def feature_map(self, images: Tensor) -> Tensor:
         """Float (B, 3, H, W) in [0, 1] to the raw (B, 1280, ceil(H / 32), ceil(W / 32)) map."""
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise InputError(f"images must be (B, 3, H, W), not {tuple(images.shape)}.")
-        pixels = (images.to(self.device, torch.float32) * 255 - 127) / 128
-        trunk: Any = self._trunk
-        features: Tensor = trunk(pixels.contiguous(memory_format=torch.channels_last))
-        return features
+        return run_trunk(self._trunk, images, self.device)
 
     @torch.inference_mode()
     def embed_images(self, images: Tensor) -> Tensor:
@@ -170,6 +165,15 @@ def load_trunk(weights: Path, device: str | torch.device = "cpu") -> nn.Module:
     fold_batch_norms(model)
     trunk = nn.Sequential(model.conv_stem, model.bn1, model.blocks, model.conv_head, model.bn2)
     return trunk.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def run_trunk(trunk: nn.Module, images: Tensor, device: torch.device) -> Tensor:
+    """The map of float (B, 3, H, W) images in [0, 1] by ``load_trunk``'s network or its stages."""
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(f"images must be (B, 3, H, W), not {tuple(images.shape)}.")
+    pixels = (images.to(device, torch.float32) * 255 - 127) / 128
+    features: Tensor = trunk(pixels.contiguous(memory_format=torch.channels_last))
+    return features
 
 
 def fold_batch_norms(model: nn.Module) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from recoseg.errors import InputError
-from recoseg.models.lite import IMAGE_WEIGHTS, load_trunk
+from recoseg.models.lite import IMAGE_WEIGHTS, load_trunk, run_trunk
 
 _VERSION = "lite:16 1: stage 5, (x - 127) / 128"
 _STAGES = 5
@@ -42,9 +40,4 @@ class LiteStage:
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
         """Float (B, 3, H, W) in [0, 1] to (B, 120, ceil(H / 16), ceil(W / 16))."""
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise InputError(f"images must be (B, 3, H, W), not {tuple(images.shape)}.")
-        pixels = (images.to(self.device, torch.float32) * 255 - 127) / 128
-        trunk: Any = self._trunk
-        features: Tensor = trunk(pixels.contiguous(memory_format=torch.channels_last))
-        return features
+        return run_trunk(self._trunk, images, self.device)

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from recoseg.errors import InputError, MissingWeights, UnknownModel
+from recoseg.models import weights as weight_files
 from recoseg.models.lite import ARCHITECTURE as LITE2
 from recoseg.models.lite import IMAGE_WEIGHTS as LITE2_WEIGHTS
 from recoseg.models.lite import Weights
@@ -102,33 +101,17 @@ def find(spec: str) -> Encoder:
         return Encoder(name, mean, std, "random", None)
     if file_name:
         file = Path(file_name)
-        return Encoder(name, mean, std, f"the file {file.name}", _read(file))
+        return Encoder(name, mean, std, f"the file {file.name}", weight_files.read(file))
     return Encoder(name, mean, std, f"timm's hub, {name}", _of_hub(name))
 
 
 def _by_order(name: str, file: Path) -> dict[str, Tensor]:
     """The published file's tensors under timm's names: same order and shapes, other names."""
-    theirs, ours = _read(file), _create(name).state_dict()
+    theirs, ours = weight_files.read(file), _create(name).state_dict()
     shapes = [tuple(tensor.shape) for tensor in theirs.values()]
     if shapes != [tuple(tensor.shape) for tensor in ours.values()]:
         raise MissingWeights(f"{file} does not fit timm's {name}; update timm.")
     return dict(zip(ours, theirs.values(), strict=True))
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        state: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise MissingWeights(
-            f"{file} cannot be read as weights ({type(error).__name__}); give a .safetensors file, "
-            "or a .pth file of tensors alone."
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise MissingWeights(f"{file} holds no named tensors; give the model's state dictionary.")
-    return state
 
 
 def _of_hub(name: str) -> dict[str, Tensor]:

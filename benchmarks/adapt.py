@@ -26,10 +26,10 @@ from lite import NAMES, archive_index, confused, figures, pairs
 from PIL import Image
 
 from recoseg import ConceptBank, Segmenter, Student, adapt, calibrate
-from recoseg.onnxgraph import export
-from recoseg.plan import preset
+from recoseg.learning.onnxgraph import export
+from recoseg.learning.plan import preset
+from recoseg.learning.pseudolabels import Ignoring
 from recoseg.progress import track
-from recoseg.pseudolabels import Ignoring
 
 
 def main() -> None:

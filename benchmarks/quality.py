@@ -16,9 +16,10 @@ from typing import Any
 import lite
 import machine
 
-from recoseg import Index, datasets, purity
-from recoseg.ablation import Sweeps, ablate
+from recoseg import Index, datasets
 from recoseg.datasets import Dataset
+from recoseg.measuring import purity
+from recoseg.measuring.ablation import Sweeps, ablate
 from recoseg.models import registry
 from recoseg.recipe import LITE
 

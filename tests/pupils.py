@@ -17,18 +17,18 @@ import numpy as np
 import torch
 
 from recoseg import images
-from recoseg.checkpoint import Checkpoint
-from recoseg.deeplab import Architecture, Network
 from recoseg.jobs import gather
+from recoseg.learning.checkpoint import Checkpoint
+from recoseg.learning.deeplab import Architecture, Network
+from recoseg.learning.plan import Plan
+from recoseg.learning.pseudolabels import Teaching, taught, teach
+from recoseg.learning.sampling import Sampler
+from recoseg.learning.student import Student
+from recoseg.learning.team import joined
+from recoseg.learning.trainer import Trainer
+from recoseg.learning.training import Watch, train
 from recoseg.models import encoders
-from recoseg.plan import Plan
-from recoseg.pseudolabels import Teaching, taught, teach
-from recoseg.sampling import Sampler
 from recoseg.segmentation import Segmentation
-from recoseg.student import Student
-from recoseg.team import joined
-from recoseg.trainer import Trainer
-from recoseg.training import Watch, train
 from tests.toys import COLOURS, paint
 
 NAMES = ("red", "green", "blue")

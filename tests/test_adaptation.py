@@ -15,17 +15,18 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg import adaptation, durable, images
-from recoseg.augment import augmented
+from recoseg import durable, images
 from recoseg.errors import InputError, RecosegError, TrainingError
 from recoseg.jobs import gather
-from recoseg.plan import PRESETS, Plan, preset
-from recoseg.pseudolabels import Ignoring, PseudoLabel, taught, teach
-from recoseg.sampling import Pair, Sampler, read_labels
-from recoseg.student import Student
-from recoseg.team import SharedNorm, share_norms
-from recoseg.trainer import Trainer
-from recoseg.validation import Labelled
+from recoseg.learning import adaptation
+from recoseg.learning.augment import augmented
+from recoseg.learning.plan import PRESETS, Plan, preset
+from recoseg.learning.pseudolabels import Ignoring, PseudoLabel, taught, teach
+from recoseg.learning.sampling import Pair, Sampler, read_labels
+from recoseg.learning.student import Student
+from recoseg.learning.team import SharedNorm, share_norms
+from recoseg.learning.trainer import Trainer
+from recoseg.learning.validation import Labelled
 from tests import pupils
 from tests.pupils import PLAN, colour_segmenter, paint_scenes, teaching
 
@@ -144,7 +145,7 @@ def test_a_batch_is_a_function_of_seed_and_iteration(scenes, tmp_path):
 def test_processes_share_a_batch_and_an_epoch_shows_every_image(scenes, tmp_path):
     sampler = Sampler(teaching(scenes, tmp_path / "out").pairs, PLAN, 0)
     assert sampler.numbers(5, 0, 2) + sampler.numbers(5, 1, 2) == sampler.numbers(5)
-    from recoseg.sampling import _order
+    from recoseg.learning.sampling import _order
 
     assert sorted(_order(0, 7, 3)) == [0, 1, 2]
 

@@ -8,21 +8,22 @@ import pytest
 from PIL import Image
 
 import recoseg
-from recoseg import datasets, purity
-from recoseg.ablation import Sweeps, ablate
-from recoseg.clock import Clock
+from recoseg import datasets
 from recoseg.errors import DatasetError, InputError
-from recoseg.evaluation import Run, evaluate
-from recoseg.gallery import gallery
+from recoseg.measuring import purity
+from recoseg.measuring.ablation import Sweeps, ablate
+from recoseg.measuring.clock import Clock
+from recoseg.measuring.evaluation import Run, evaluate
+from recoseg.measuring.panels import Row, Rows
+from recoseg.measuring.predictions import Predictions
+from recoseg.measuring.protocols import Protocol, available, protocol
+from recoseg.measuring.remembrance import remembering
+from recoseg.measuring.results import Report
+from recoseg.measuring.subsets import Subset
 from recoseg.models.trio import Models
-from recoseg.panels import Row, Rows
-from recoseg.predictions import Predictions
-from recoseg.protocols import Protocol, available, protocol
 from recoseg.recipe import CRF, LITE
-from recoseg.remembrance import remembering
-from recoseg.results import Report
+from recoseg.reporting.gallery import gallery
 from recoseg.segment import Segmenter
-from recoseg.subsets import Subset
 from tests.toys import Toy, paint
 
 NAMES = ("red", "green", "blue")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from recoseg import metrics
 from recoseg.errors import InputError
-from recoseg.metrics import VOID, Counts
+from recoseg.measuring import metrics
+from recoseg.measuring.metrics import VOID, Counts
 
 
 def maps(seed, classes, predictions, shape=(17, 23), void=True):

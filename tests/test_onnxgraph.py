@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from recoseg import onnxgraph
 from recoseg.errors import InputError
+from recoseg.learning import onnxgraph
 from tests import pupils
 
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from recoseg import checkup, conceptpage, quality, recipe
-from recoseg.advice import Files, advise
+from recoseg import recipe
 from recoseg.concept import Concept
 from recoseg.concepts import ConceptBank
 from recoseg.errors import IndexMismatch
 from recoseg.evidence import Evidence, Seed
 from recoseg.index import Index
 from recoseg.models.trio import Models
+from recoseg.reporting import checkup, conceptpage, quality
+from recoseg.reporting.advice import Files, advise
 from tests.test_report import Page
 from tests.toys import Toy, paint
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recoseg import benchmarkpage, plots, reportfile
 from recoseg.errors import ReportError
-from recoseg.report import Published
+from recoseg.reporting import benchmarkpage, plots, reportfile
+from recoseg.reporting.report import Published
 from tests.toys import paint
 
 HOSTILE = '<script>alert("x")</script>'

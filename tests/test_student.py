@@ -9,11 +9,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from recoseg import student as module
-from recoseg.deeplab import Architecture, Network, padded
 from recoseg.errors import InputError, MissingWeights, StudentError, UnknownConcept, UnknownModel
+from recoseg.learning import student as module
+from recoseg.learning.deeplab import Architecture, Network, padded
+from recoseg.learning.student import Student, is_student
 from recoseg.models import encoders
-from recoseg.student import Student, is_student
 from tests import pupils
 
 

@@ -9,23 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recoseg.ablation import ablate as ablate
-    from recoseg.adaptation import adapt as adapt
     from recoseg.archive import Archive as Archive
     from recoseg.concepts import Concept as Concept
     from recoseg.concepts import ConceptBank as ConceptBank
     from recoseg.errors import RecosegError as RecosegError
-    from recoseg.evaluation import evaluate as evaluate
     from recoseg.index import Index as Index
+    from recoseg.learning.adaptation import adapt as adapt
+    from recoseg.learning.student import Student as Student
+    from recoseg.measuring.ablation import ablate as ablate
+    from recoseg.measuring.evaluation import evaluate as evaluate
+    from recoseg.measuring.results import Report as Report
     from recoseg.recipe import CRF as CRF
     from recoseg.recipe import LITE as LITE
     from recoseg.recipe import MODERN as MODERN
     from recoseg.recipe import PAPER as PAPER
     from recoseg.recipe import Recipe as Recipe
-    from recoseg.results import Report as Report
     from recoseg.segment import Segmentation as Segmentation
     from recoseg.segment import Segmenter as Segmenter
-    from recoseg.student import Student as Student
     from recoseg.thresholds import calibrate as calibrate
 
 __version__ = "0.1.0"
@@ -39,11 +39,11 @@ _HOMES = {
     "Segmenter": "segment",
     "Segmentation": "segment",
     "calibrate": "thresholds",
-    "evaluate": "evaluation",
-    "ablate": "ablation",
-    "Report": "results",
-    "Student": "student",
-    "adapt": "adaptation",
+    "evaluate": "measuring.evaluation",
+    "ablate": "measuring.ablation",
+    "Report": "measuring.results",
+    "Student": "learning.student",
+    "adapt": "learning.adaptation",
     "Recipe": "recipe",
     "CRF": "recipe",
     "MODERN": "recipe",

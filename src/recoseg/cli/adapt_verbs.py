@@ -13,7 +13,7 @@ from recoseg.cli.output import Device, Json, Quiet, show
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
-    from recoseg.validation import Labelled
+    from recoseg.learning.validation import Labelled
 
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the target's unlabelled images.")]
@@ -66,8 +66,9 @@ def adapt(
     student.safetensors, report.json and curves.png. Run it again after an interruption: it goes on
     where it was. Use the student with `recoseg segment --student`, or `recoseg onnx`.
     """
-    from recoseg import Segmenter, adaptation, plan
-    from recoseg.pseudolabels import Ignoring
+    from recoseg import Segmenter
+    from recoseg.learning import adaptation, plan
+    from recoseg.learning.pseudolabels import Ignoring
 
     chosen = plan.preset(preset).replace(iterations=iterations, batch=batch, encoder=encoder)
     validation = _validation(val_images, val_masks)
@@ -103,9 +104,9 @@ def onnx(
 
     With --photos it says on how many of their pixels the file agrees with the student.
     """
-    from recoseg import onnxgraph
     from recoseg.cli.concept_options import photos_of
-    from recoseg.student import Student
+    from recoseg.learning import onnxgraph
+    from recoseg.learning.student import Student
 
     made = onnxgraph.export(Student.open(student), out, photos=photos_of(photos or ()), int8=int8)
     agreement = "not compared" if made.agreement is None else f"{made.agreement:.2%}"
@@ -114,7 +115,7 @@ def onnx(
 
 
 def _validation(images: Path | None, masks: Path | None) -> Labelled | None:
-    from recoseg.validation import Labelled
+    from recoseg.learning.validation import Labelled
 
     if images is None and masks is None:
         return None

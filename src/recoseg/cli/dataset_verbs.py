@@ -99,7 +99,8 @@ def opened(
     limit: int | None,
 ) -> Dataset:
     """The dataset that a verb is asked to measure on, as its protocol wants it."""
-    from recoseg import datasets, protocols
+    from recoseg import datasets
+    from recoseg.measuring import protocols
 
     wanted = protocols.protocol(protocol)
     found = datasets.open(

@@ -15,8 +15,8 @@ from recoseg.errors import InputError
 
 if TYPE_CHECKING:
     from recoseg.datasets import Dataset
-    from recoseg.results import Report
-    from recoseg.systems import Panel
+    from recoseg.measuring.results import Report
+    from recoseg.measuring.systems import Panel
 
 SYSTEMS = ("denseclip", "denseclip+crf", "reco", "reco+crf")
 USUAL = ["denseclip", "reco", "reco+crf"]
@@ -87,15 +87,15 @@ def evaluate(
     Prints the row beside the paper's where it has one of this protocol, and writes report.json.
     Run it again after an interruption: images that were counted are not counted again.
     """
-    from recoseg import evaluation, protocols
-    from recoseg.gallery import gallery as draw
+    from recoseg.measuring import evaluation, protocols
+    from recoseg.reporting.gallery import gallery as draw
 
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
     if match not in ("name", "hungarian"):
         raise InputError(f"no match {match!r}; choose name or hungarian.")
     shown = protocols.protocol(protocol)
     if predictions is not None:
-        from recoseg.predictions import Predictions
+        from recoseg.measuring.predictions import Predictions
 
         panel: Panel = Predictions(predictions, found, shown, named=match == "name")
     else:
@@ -138,8 +138,8 @@ def ablate(
     larger one starts from it. Images are encoded once for all points.
     """
     from recoseg import Index
-    from recoseg.ablation import Sweeps
-    from recoseg.ablation import ablate as run
+    from recoseg.measuring.ablation import Sweeps
+    from recoseg.measuring.ablation import ablate as run
     from recoseg.recipe import preset
 
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
@@ -169,8 +169,8 @@ def _panel(
     quiet: bool,
 ) -> Panel:
     from recoseg import ConceptBank, Segmenter
+    from recoseg.measuring.panels import Row, Rows
     from recoseg.models.trio import Models
-    from recoseg.panels import Row, Rows
     from recoseg.recipe import preset
 
     unknown = [name for name in systems if name not in SYSTEMS]

@@ -47,7 +47,7 @@ def report(
 
 
 def _evaluation(path: Path, out: Path | None, as_json: bool) -> None:
-    from recoseg import benchmarkpage, pages, reportfile
+    from recoseg.reporting import benchmarkpage, pages, reportfile
 
     read = reportfile.read(path)
     folder = path if path.is_dir() else path.parent
@@ -68,8 +68,9 @@ def _evaluation(path: Path, out: Path | None, as_json: bool) -> None:
 def _bank(
     source: str, out: Path | None, index: Path | None, device: str | None, as_json: bool
 ) -> None:
-    from recoseg import Index, checkup, conceptpage, pages
-    from recoseg.advice import Files, advise
+    from recoseg import Index
+    from recoseg.reporting import checkup, conceptpage, pages
+    from recoseg.reporting.advice import Files, advise
 
     bank = open_bank(source)
     opened = Index.open(index) if index is not None else None

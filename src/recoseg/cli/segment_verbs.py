@@ -15,7 +15,7 @@ from recoseg.errors import InputError
 if TYPE_CHECKING:
     from recoseg import Segmenter
     from recoseg.batch import Outcome
-    from recoseg.student import Student
+    from recoseg.learning.student import Student
 
 BAD_INPUT = 3
 SHORTLIST = 16
@@ -83,7 +83,8 @@ def segment(
     images: what is there already, made from the same bytes with the same bank and settings, is
     kept. An image that cannot be read is reported and the others go on; the exit status is then 3.
     """
-    from recoseg import adaptation, batch, jobs
+    from recoseg import batch, jobs
+    from recoseg.learning import adaptation
 
     found = jobs.gather(images, leave_out=out)
     chosen = [name.strip() for name in concepts.split(",")] if concepts is not None else None
@@ -136,7 +137,7 @@ def _refuse(**given: object) -> None:
 def _of_student(
     path: Path, concepts: Sequence[str] | None, refine: bool | None, device: str | None
 ) -> Student:
-    from recoseg.student import Student
+    from recoseg.learning.student import Student
 
     student = Student.open(path, device)
     student.refine = bool(refine)

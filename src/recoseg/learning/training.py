@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from recoseg.checkpoint import Checkpoint
+from recoseg.learning.checkpoint import Checkpoint
+from recoseg.learning.sampling import Batch, Sampler
+from recoseg.learning.team import Team
+from recoseg.learning.trainer import Trainer
 from recoseg.progress import Progress, reporting
-from recoseg.sampling import Batch, Sampler
-from recoseg.team import Team
-from recoseg.trainer import Trainer
 
 SAVE_EVERY = 60.0
 

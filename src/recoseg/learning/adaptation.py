@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recoseg import __version__, batch, curves, durable, plan
-from recoseg.checkpoint import Checkpoint
-from recoseg.deeplab import Architecture, Network
+from recoseg import __version__, batch, durable
 from recoseg.errors import InputError
 from recoseg.jobs import Job, gather
+from recoseg.learning import curves, plan
+from recoseg.learning.checkpoint import Checkpoint
+from recoseg.learning.deeplab import Architecture, Network
+from recoseg.learning.plan import Plan
+from recoseg.learning.pseudolabels import Ignoring, Teaching, taught, teach
+from recoseg.learning.sampling import Sampler
+from recoseg.learning.student import Student
+from recoseg.learning.team import Team, joined
+from recoseg.learning.trainer import Trainer
+from recoseg.learning.training import SAVE_EVERY, Watch, train
 from recoseg.models import encoders
-from recoseg.plan import Plan
 from recoseg.progress import Progress
-from recoseg.pseudolabels import Ignoring, Teaching, taught, teach
-from recoseg.sampling import Sampler
 from recoseg.segment import Segmenter
-from recoseg.student import Student
-from recoseg.team import Team, joined
-from recoseg.trainer import Trainer
-from recoseg.training import SAVE_EVERY, Watch, train
 
 STUDENT = "student.safetensors"
 SEEDS = 2**32
@@ -78,7 +79,7 @@ def adapt(
         segmenter: the teacher.
         folder: of the target's images; no labels are read from it.
         out: a folder for ``student.safetensors``, ``report.json``, ``curves.png`` and the rounds.
-        preset: ``"small"`` for a CPU, ``"paper"``, or a ``recoseg.plan.Plan``.
+        preset: ``"small"`` for a CPU, ``"paper"``, or a ``recoseg.learning.plan.Plan``.
         seed: of everything random.
         rounds: 2 trains a second student on the labels of the first, and so on.
         ignoring: which pixels are not taught.

@@ -15,7 +15,7 @@ from recoseg.errors import ReportError
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-TEMPLATES = Path(__file__).parent / "data"
+TEMPLATES = Path(__file__).parents[1] / "data"
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 NOTHING = "\N{EN DASH}"
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from recoseg import pages, palette, plots
+from recoseg import palette
 from recoseg.distinct import MAX_COLOURS
-from recoseg.report import VIEWS, Example, Published, Report, System
+from recoseg.reporting import pages, plots
+from recoseg.reporting.report import VIEWS, Example, Published, Report, System
 
 MISTAKES = 6
 SECTIONS = (

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recoseg.clock import Clock
 from recoseg.datasets import ClassTable, Sample
 from recoseg.errors import InputError
 from recoseg.images import RGB
-from recoseg.metrics import VOID
+from recoseg.measuring.clock import Clock
+from recoseg.measuring.metrics import VOID
 from recoseg.segmentation import Segmentation
 
 Labels = NDArray[np.integer[Any]]

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from recoseg import images, palette
-from recoseg.deeplab import STRIDE, Architecture, Network, padded
 from recoseg.errors import InputError, RecosegError, StudentError, UnknownConcept
 from recoseg.images import RGB, ImageLike
+from recoseg.learning.deeplab import STRIDE, Architecture, Network, padded
 from recoseg.models.lite import fold_batch_norms
 from recoseg.models.registry import default_device
 from recoseg.recipe import CRF

@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from recoseg import protocols, published, results
-from recoseg.clock import Clock
 from recoseg.datasets import Dataset, Sample
 from recoseg.errors import InputError
-from recoseg.metrics import Counts, count, scores
-from recoseg.panels import panel
+from recoseg.measuring import protocols, published, results
+from recoseg.measuring.clock import Clock
+from recoseg.measuring.metrics import Counts, count, scores
+from recoseg.measuring.panels import panel
+from recoseg.measuring.predictions import CLUSTERS
+from recoseg.measuring.protocols import Protocol
+from recoseg.measuring.provenance import provenance
+from recoseg.measuring.results import Report
+from recoseg.measuring.systems import Panel, Segments, System, digest
+from recoseg.measuring.tallies import Tallies
 from recoseg.parallel import over
-from recoseg.predictions import CLUSTERS
 from recoseg.progress import Progress, reporting
-from recoseg.protocols import Protocol
-from recoseg.provenance import provenance
-from recoseg.results import Report
-from recoseg.systems import Panel, Segments, System, digest
-from recoseg.tallies import Tallies
 
 Match = Literal["name", "hungarian"]
 # Counts of one image by system.
@@ -50,9 +50,9 @@ def evaluate(
 
     Args:
         segmenter: a ``Segmenter``, anything called like one that has ``names``, several of these
-            by name, or a panel of ``recoseg.systems``.
+            by name, or a panel of ``recoseg.measuring.systems``.
         dataset: from ``recoseg.datasets.open``.
-        protocol: geometry and classes (``recoseg.protocols``).
+        protocol: geometry and classes (``recoseg.measuring.protocols``).
         out: folder in which counts are kept image by image, so that a killed run goes on, and
             where ``report.json`` is written; None keeps nothing.
         match: ``"hungarian"`` matches unnamed clusters with the classes, after all is counted.

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from recoseg import images
-from recoseg.augment import Labels, augmented
 from recoseg.errors import ImageError, TrainingError
-from recoseg.plan import Plan
+from recoseg.learning.augment import Labels, augmented
+from recoseg.learning.plan import Plan
 from recoseg.quiet import quiet
 
 AHEAD = 2

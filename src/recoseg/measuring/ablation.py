@@ -13,22 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recoseg import protocols
 from recoseg.concepts import ConceptBank
 from recoseg.datasets import ClassTable, Dataset
-from recoseg.evaluation import evaluate
 from recoseg.index import Index
+from recoseg.measuring import protocols
+from recoseg.measuring.evaluation import evaluate
+from recoseg.measuring.panels import Row, Rows
+from recoseg.measuring.protocols import Protocol
+from recoseg.measuring.remembrance import remembering
+from recoseg.measuring.results import Report
+from recoseg.measuring.subsets import Subset
+from recoseg.measuring.systems import digest
 from recoseg.models.trio import Models
-from recoseg.panels import Row, Rows
 from recoseg.progress import Progress
-from recoseg.protocols import Protocol
 from recoseg.recipe import LITE, Recipe
-from recoseg.remembrance import remembering
-from recoseg.results import Report
 from recoseg.segment import Segmenter
 from recoseg.segment import System as Kind
-from recoseg.subsets import Subset
-from recoseg.systems import digest
 from recoseg.thresholds import calibrate
 
 # DenseCLIP, LGC, CE: the paper's rows in its order.

@@ -10,7 +10,7 @@ import numpy as np
 
 from recoseg import durable
 from recoseg.errors import TrainingError
-from recoseg.plan import Plan
+from recoseg.learning.plan import Plan
 
 
 def draw(

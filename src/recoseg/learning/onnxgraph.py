@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recoseg import durable, images, palette
-from recoseg.deeplab import MULTIPLE, STRIDE, padded
 from recoseg.errors import InputError, StudentError
 from recoseg.images import ImageLike
-from recoseg.student import Student
+from recoseg.learning.deeplab import MULTIPLE, STRIDE, padded
+from recoseg.learning.student import Student
 
 OPSET = 18
 EXAMPLE = (160, 192)

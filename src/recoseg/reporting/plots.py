@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recoseg.errors import ReportError
-from recoseg.report import ClassScore, Purity, Report, Sweep, System
+from recoseg.reporting.report import ClassScore, Purity, Report, Sweep, System
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from recoseg import durable, palette
-from recoseg.clock import Clock
 from recoseg.datasets import Dataset, Sample
 from recoseg.images import RGB
-from recoseg.protocols import Protocol
-from recoseg.results import Report
-from recoseg.systems import Labels, Panel
+from recoseg.measuring.clock import Clock
+from recoseg.measuring.protocols import Protocol
+from recoseg.measuring.results import Report
+from recoseg.measuring.systems import Labels, Panel
 
 FOLDER = "gallery"
 # What the last system is called in the gallery where it has the CRF.

@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recoseg import quality
 from recoseg.concepts import ConceptBank
 from recoseg.errors import ArchiveError, IndexMismatch
 from recoseg.evidence import Evidence
 from recoseg.index import Hit, Index
 from recoseg.models import registry
 from recoseg.models.prompts import embed_concepts
-from recoseg.quality import Quality
+from recoseg.reporting import quality
+from recoseg.reporting.quality import Quality
 
 
 def look_over(

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from recoseg.clock import Clock
 from recoseg.datasets import ClassTable, Dataset, Sample
 from recoseg.datasets.base import Values, found, read_values
 from recoseg.datasets.folder import read_names
 from recoseg.errors import DatasetError, InputError
 from recoseg.images import RGB
-from recoseg.metrics import VOID
-from recoseg.protocols import Protocol
-from recoseg.systems import Labels, System, digest
+from recoseg.measuring.clock import Clock
+from recoseg.measuring.metrics import VOID
+from recoseg.measuring.protocols import Protocol
+from recoseg.measuring.systems import Labels, System, digest
 
 CLUSTERS = 1024
 _SUFFIXES = (".png", ".tif", ".tiff", ".bmp")

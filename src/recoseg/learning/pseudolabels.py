@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from recoseg import batch, durable, palette
-from recoseg.augment import IGNORE, Labels
 from recoseg.errors import InputError, TrainingError
 from recoseg.images import RGB
 from recoseg.jobs import Job
+from recoseg.learning.augment import IGNORE, Labels
+from recoseg.learning.sampling import Pair, read_labels
 from recoseg.progress import Progress, track
-from recoseg.sampling import Pair, read_labels
 from recoseg.segmentation import UNKNOWN, Segmentation
 
 IGNORED = "ignored"

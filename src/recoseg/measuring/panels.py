@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from recoseg.batch import bank_digest
-from recoseg.clock import Clock
 from recoseg.datasets import Sample
 from recoseg.images import RGB
+from recoseg.measuring.clock import Clock
+from recoseg.measuring.systems import Labels, Panel, Segments, Several, Single, System, digest
 from recoseg.recipe import CRF
 from recoseg.refine import Field
 from recoseg.scoremaps import ScoreMaps, Scorer
 from recoseg.segment import Segmenter
-from recoseg.systems import Labels, Panel, Segments, Several, Single, System, digest
 
 LABELS = {"denseclip": "DenseCLIP", "reco": "ReCo"}
 

@@ -11,8 +11,8 @@ import numpy as np
 from recoseg.errors import InputError
 from recoseg.images import ImageLike
 from recoseg.jobs import gather
-from recoseg.metrics import VOID, Counts, count, scores
-from recoseg.sampling import Pair
+from recoseg.learning.sampling import Pair
+from recoseg.measuring.metrics import VOID, Counts, count, scores
 from recoseg.segmentation import Segmentation
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from recoseg.errors import InputError
 from recoseg.images import RGB
 
-_FILE = Path(__file__).parent / "data" / "protocols.json"
+_FILE = Path(__file__).parents[1] / "data" / "protocols.json"
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,

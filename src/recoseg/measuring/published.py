@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_FILE = Path(__file__).parent / "data" / "published.json"
+_FILE = Path(__file__).parents[1] / "data" / "published.json"
 
 
 def rows(protocol: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from recoseg import durable
 from recoseg.errors import InputError
-from recoseg.metrics import Counts, Matrix
+from recoseg.measuring.metrics import Counts, Matrix
 
 FILE = "tallies.sqlite"
 _SCHEMA = """

@@ -9,14 +9,15 @@ from typing import Any
 
 from PIL import Image
 
-from recoseg import images, pages, palette
-from recoseg.advice import Advice, Files, advise
+from recoseg import images, palette
 from recoseg.concepts import ConceptBank
 from recoseg.errors import ArchiveError, ImageError
 from recoseg.evidence import THUMBNAIL, Evidence, Seed
 from recoseg.images import RGB
 from recoseg.index import Index
-from recoseg.quality import Quality
+from recoseg.reporting import pages
+from recoseg.reporting.advice import Advice, Files, advise
+from recoseg.reporting.quality import Quality
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 from recoseg.errors import ReportError
 from recoseg.fields import Fields
-from recoseg.report import (
+from recoseg.measuring.results import FORMAT, VERSION
+from recoseg.reporting.report import (
     VIEWS,
     ClassScore,
     Example,
@@ -24,9 +25,8 @@ from recoseg.report import (
     System,
 )
 
-FORMAT, VERSION = "recoseg report", 1
 FILE = "report.json"
-PUBLISHED = Path(__file__).parent / "data" / "published.json"
+PUBLISHED = Path(__file__).parents[1] / "data" / "published.json"
 
 
 def read(path: Path) -> Report:

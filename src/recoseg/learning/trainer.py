@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recoseg.augment import IGNORE
-from recoseg.deeplab import Network
 from recoseg.errors import TrainingError
-from recoseg.plan import Plan
-from recoseg.sampling import Batch
+from recoseg.learning.augment import IGNORE
+from recoseg.learning.deeplab import Network
+from recoseg.learning.plan import Plan
+from recoseg.learning.sampling import Batch
+from recoseg.learning.team import Team, share_norms
 from recoseg.similarity import upsample
-from recoseg.team import Team, share_norms
 
 
 class Trainer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from recoseg.quality import Neighbour, Quality
+from recoseg.reporting.quality import Neighbour, Quality
 
 _EXCLUDED = 3
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from recoseg import durable
 from recoseg.datasets import Dataset
 from recoseg.errors import InputError
-from recoseg.metrics import VOID, Counts, Scores, hungarian, scores
-from recoseg.systems import System
+from recoseg.measuring.metrics import VOID, Counts, Scores, hungarian, scores
+from recoseg.measuring.systems import System
 
 FORMAT, VERSION = "recoseg report", 1
 FILE = "report.json"

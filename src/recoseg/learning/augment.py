@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from recoseg.images import RGB
-from recoseg.plan import Plan
+from recoseg.learning.plan import Plan
 
 IGNORE = 255
 _GREY = 127

@@ -1,0 +1,1 @@
+"""Score predictions against masks: protocols, metrics, systems, ablations, purity."""

@@ -11,7 +11,7 @@ import recoseg
 from recoseg import recipe
 from recoseg.cli.app import app
 from recoseg.models import registry
-from tests import trees
+from tests import pupils, trees
 from tests.toys import Toy, paint
 
 NAMES = "red,green,blue"
@@ -55,6 +55,27 @@ def test_evaluate_builds_measures_and_writes_a_report(bench):
     assert "protocol original: original resolution" in again.stderr
 
 
+def test_evaluate_measures_a_student_beside_its_teacher_and_goes_on(bench):
+    student = pupils.student()
+    student.save(bench / "s.safetensors")
+    words = ("evaluate", "folder", bench / "data", "--classes", NAMES, "--out", bench / "out")
+    asked = (*words, "--student", bench / "s.safetensors", "-q", "--json", "--gallery", "0")
+    alone = json.loads(run(*asked).stdout)
+    assert [s["name"] for s in alone["systems"]] == ["reco+"]
+    both = json.loads(run(*asked, "--index", bench / "toy.index", "--system", "reco").stdout)
+    assert [s["name"] for s in both["systems"]] == ["reco", "reco+"]
+    assert both["systems"][1]["confusion"] == alone["systems"][0]["confusion"]
+    # Its counts are known by what it is, not by its file.
+    assert both["provenance"]["keys"]["reco+"] == alone["provenance"]["keys"]["reco+"]
+    truth = [Image.open(bench / "data" / "masks" / f"{n}.png") for n in range(3)]
+    photos = [bench / "data" / "images" / f"{n}.png" for n in range(3)]
+    right = (
+        sum((student(p).labels == np.asarray(m)).mean() for p, m in zip(photos, truth, strict=True))
+        / 3
+    )
+    assert alone["systems"][0]["accuracy"] == pytest.approx(right, abs=1e-6)
+
+
 def test_evaluate_takes_a_bank_or_predictions(bench):
     index = recoseg.Index.open(bench / "toy.index")
     made = recoseg.ConceptBank.build(
@@ -81,7 +102,10 @@ def test_evaluate_takes_a_bank_or_predictions(bench):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ((), "either --bank or --index"),
+        ((), "give one of --bank, --index, --predictions and --student"),
+        (("--bank", "b", "--index", "i"), "give one of"),
+        (("--predictions", "p", "--student", "s"), "one after the other"),
+        (("--student", "missing.safetensors"), "missing.safetensors"),
         (("--bank", "everyday", "--system", "unet"), "no system 'unet'"),
         (("--bank", "everyday", "--protocol", "mine"), "no protocol 'mine'"),
         (("--predictions", "nowhere"), "not a folder"),

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recoseg.cli.concept_options import IndexOption, open_bank, open_index
+from recoseg.cli.concept_options import IndexOption
 from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, opened
+from recoseg.cli.measured import USUAL, Measured
 from recoseg.cli.output import Device, Json, Quiet, say, show
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
-    from recoseg.datasets import Dataset
     from recoseg.measuring.results import Report
-    from recoseg.measuring.systems import Panel
 
-SYSTEMS = ("denseclip", "denseclip+crf", "reco", "reco+crf")
-USUAL = ["denseclip", "reco", "reco+crf"]
 HEADINGS = ("system", "mIoU", "accuracy", "fw IoU", "boundary IoU", "")
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's folder.")]
@@ -37,6 +33,9 @@ Workers = Annotated[
 System = Annotated[
     list[str] | None,
     typer.Option(help="denseclip, reco, each also with +crf; repeatable.", show_default="all"),
+]
+Taught = Annotated[
+    Path | None, typer.Option(help="A student's file (see `adapt`), as the row ReCo+.")
 ]
 Predicted = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Score these label maps instead.")
@@ -69,6 +68,7 @@ def evaluate(
     index: IndexOption = None,
     recipe: Preset = "lite",
     system: System = None,
+    student: Taught = None,
     predictions: Predicted = None,
     match: Matching = "name",
     protocol: ProtocolName = "original",
@@ -82,7 +82,7 @@ def evaluate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a bank, a new bank built from --index, or a folder of predictions on a dataset.
+    """Measure a bank, one built from --index, a --student, or a folder of predictions.
 
     Prints the row beside the paper's where it has one of this protocol, and writes report.json.
     Run it again after an interruption: images that were counted are not counted again.
@@ -94,12 +94,9 @@ def evaluate(
     if match not in ("name", "hungarian"):
         raise InputError(f"no match {match!r}; choose name or hungarian.")
     shown = protocols.protocol(protocol)
-    if predictions is not None:
-        from recoseg.measuring.predictions import Predictions
-
-        panel: Panel = Predictions(predictions, found, shown, named=match == "name")
-    else:
-        panel = _panel(found, bank, index, recipe, system or USUAL, device, quiet)
+    source = (bank, index, student, predictions, match == "name")
+    asked = Measured(*source, system or USUAL, recipe, device, quiet)
+    panel = asked.panel(found, shown)
     matched: Any = match
     report = evaluation.evaluate(
         panel, found, shown, out=out, match=matched, workers=workers, progress=not quiet
@@ -157,44 +154,6 @@ def ablate(
         found, opened_index, chosen, sweeps, protocol, out=out, workers=workers, progress=not quiet
     )
     _print(report, as_json)
-
-
-def _panel(
-    dataset: Dataset,
-    bank: str | None,
-    index: Path | None,
-    recipe: str,
-    systems: Sequence[str],
-    device: str | None,
-    quiet: bool,
-) -> Panel:
-    from recoseg import ConceptBank, Segmenter
-    from recoseg.measuring.panels import Row, Rows
-    from recoseg.models.trio import Models
-    from recoseg.recipe import preset
-
-    unknown = [name for name in systems if name not in SYSTEMS]
-    if unknown:
-        raise InputError(f"no system {unknown[0]!r}; choose {', '.join(SYSTEMS)}.")
-    if (bank is None) == (index is None):
-        raise InputError("give either --bank or --index (or --predictions).")
-    if bank is not None:
-        chosen = open_bank(bank)
-        names = [name for name in dataset.table.names if name in chosen]
-        chosen = chosen.subset(names)
-        models = Models.load(chosen.recipe, device)
-    else:
-        models = Models.load(preset(recipe), device)
-        aliases = {name: dataset.table.aliases[name] for name in dataset.table.names}
-        chosen = ConceptBank.build(
-            aliases, open_index(index), preset(recipe), models=models, progress=not quiet
-        )
-    rows = []
-    for name in dict.fromkeys(systems):
-        kind, _, crf = name.partition("+")
-        wanted: Any = kind
-        rows.append(Row.of(Segmenter(chosen, system=wanted, models=models), bool(crf)))
-    return Rows(rows)
 
 
 def _print(report: Report, as_json: bool) -> None:

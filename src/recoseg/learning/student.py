@@ -171,7 +171,7 @@ class Student:
     @property
     def digest(self) -> str:
         """SHA-256 of all that decides a result, hex."""
-        digest = hashlib.sha256(repr((self.names, self.architecture)).encode())
+        digest = hashlib.sha256(repr((self.names, self.architecture, self.refine)).encode())
         for name, tensor in sorted(self._network.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()

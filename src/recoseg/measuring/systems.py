@@ -88,7 +88,7 @@ class Single:
     def __init__(self, segments: Segments, name: str, label: str | None = None) -> None:
         self._segments = segments
         # What cannot say what it is must not be taken for what it was.
-        key = str(getattr(segments, "fingerprint", uuid.uuid4().hex))
+        key = str(getattr(segments, "digest", uuid.uuid4().hex))
         self.systems = (System(name, label or name, tuple(segments.names), key),)
 
     def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -24,9 +25,10 @@ from recoseg.learning.plan import PRESETS, Plan, preset
 from recoseg.learning.pseudolabels import Ignoring, PseudoLabel, taught, teach
 from recoseg.learning.sampling import Pair, Sampler, read_labels
 from recoseg.learning.student import Student
-from recoseg.learning.team import SharedNorm, share_norms
-from recoseg.learning.trainer import Trainer
+from recoseg.learning.team import SharedNorm, joined, share_norms
+from recoseg.learning.trainer import Trainer, balanced
 from recoseg.learning.validation import Labelled
+from recoseg.similarity import upsample
 from tests import pupils
 from tests.pupils import PLAN, colour_segmenter, paint_scenes, teaching
 
@@ -428,3 +430,33 @@ def test_a_right_segmenter_has_a_full_mark(scenes, tmp_path):
     assert labelled(colour_segmenter) == pytest.approx(100)
     with pytest.raises(InputError, match="no mask"):
         Labelled.of(scenes, tmp_path / "nowhere")
+
+
+def test_balanced_weights_are_one_in_the_mean_pixel():
+    shares = [0.64, 0.36, 0.0]
+    assert balanced(shares, 0).tolist() == [1, 1, 1]
+    half = balanced(shares, 0.5).double()
+    assert half[0] / half[1] == pytest.approx((0.36 / 0.64) ** 0.5, rel=1e-6)
+    assert float(half @ torch.tensor(shares).double()) == pytest.approx(1)
+    whole = balanced(shares, 1).double() * torch.tensor(shares).double()
+    assert whole.tolist() == pytest.approx([0.5, 0.5, 0])
+
+
+def test_the_balanced_loss_is_the_weighted_mean():
+    """Against a loop over pixels, before any step."""
+    plan = pupils.PLAN.replace(balance=0.5, average=0.0)
+    with joined("cpu") as team:
+        trainer = Trainer(pupils.network(plan), plan, 0, team, [0.7, 0.2, 0.1])
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (4, 3, 64, 64), generator=generator).byte()
+        labels = torch.randint(0, 3, (4, 64, 64), generator=generator).byte()
+        labels[:, :8] = 255
+        network = copy.deepcopy(trainer.network).train()
+        weights = balanced([0.7, 0.2, 0.1], 0.5)
+        with torch.no_grad():
+            logits = upsample(network(pixels.float() / 255), (64, 64)).log_softmax(1)
+        lost = mass = 0.0
+        for c in range(3):
+            lost -= float(weights[c] * logits[:, c][labels == c].sum())
+            mass += float(weights[c] * (labels == c).sum())
+        assert trainer.step((pixels, labels)) == pytest.approx(lost / mass, rel=1e-4)

@@ -144,7 +144,7 @@ class _Round:
         self._told = self._provenance(teaching, encoder.origin)
         architecture = _architecture(asked.plan, encoder, len(teaching.names))
         network = Network.initialised(architecture, encoder, asked.seed)
-        trainer = Trainer(network, asked.plan, asked.seed, self.team)
+        trainer = Trainer(network, asked.plan, asked.seed, self.team, teaching.shares)
         checkpoint = Checkpoint(self.home / "checkpoint.safetensors", self._identity())
 
         def student(network: Network) -> Student:

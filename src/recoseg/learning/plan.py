@@ -36,6 +36,8 @@ class Plan:
         weight_decay: of Adam.
         power: of the polynomial decay.
         frozen_norms: keep the encoder's batch norms as they came.
+        balance: exponent of the classes' weights: a class that labels the share f of the pixels
+            weighs f ** -balance, 0 is the paper's plain mean over pixels.
         average: decay of the moving average of the weights that becomes the student; 0 for none.
         precision: ``"auto"`` is bfloat16 on GPUs that compute in it, else float32.
     """
@@ -59,6 +61,7 @@ class Plan:
     weight_decay: float = 2e-4
     power: float = 0.9
     frozen_norms: bool = False
+    balance: float = 0.0
     average: float = 0.0
     precision: str = "auto"
 
@@ -88,6 +91,8 @@ class Plan:
         for field in ("head_rate", "encoder_rate"):
             if not 0 < getattr(self, field) < 10:
                 raise TrainingError(f"{field} must be positive, not {getattr(self, field)!r}.")
+        if not 0 <= self.balance <= 1:
+            raise TrainingError(f"balance must be from 0 to 1, not {self.balance!r}.")
         if not 0 <= self.average < 1 or self.weight_decay < 0:
             raise TrainingError("average must be from 0 to below 1 and weight_decay not negative.")
         if self.precision not in PRECISIONS:

@@ -121,6 +121,11 @@ class Teaching:
     failed: Mapping[str, str] = field(default_factory=dict)
     coverage: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def shares(self) -> list[float]:
+        """Share of the pixels that each name labels."""
+        return [self.coverage["concepts"][name]["pixels"] for name in self.names]
+
 
 def teach(
     jobs: Sequence[Job],

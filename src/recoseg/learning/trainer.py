@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,9 +32,18 @@ class Trainer:
         team: the processes.
         iteration: steps done.
         losses: of each step, over the whole batch.
+        weights: (C,) of the classes in the loss.
     """
 
-    def __init__(self, network: Network, plan: Plan, seed: int, team: Team) -> None:
+    def __init__(
+        self,
+        network: Network,
+        plan: Plan,
+        seed: int,
+        team: Team,
+        shares: Sequence[float] | None = None,
+    ) -> None:
+        """Prepare for the first step; ``shares`` (C,) of the pixels per class are for balance."""
         if plan.batch % (team.world * plan.accumulate):
             raise TrainingError(
                 f"a batch of {plan.batch} cannot be shared by {team.world} processes with "
@@ -47,6 +57,7 @@ class Trainer:
         self.plan, self.seed, self.team = plan, seed, team
         self.iteration = 0
         self.losses: list[float] = []
+        self.weights = balanced(shares or [1.0] * network.classes, plan.balance).to(team.device)
         self.optimiser = _optimiser(self.network, plan)
         self._dtype = _dtype(plan, team.device)
         self._forward: nn.Module = self.network
@@ -66,7 +77,7 @@ class Trainer:
         """
         pixels, labels = (tensor.to(self.team.device) for tensor in batch)
         self._begin()
-        valid = self.team.sum((labels != IGNORE).sum().float()).clamp_min(1)
+        valid = self.team.sum(self.weights[labels[labels != IGNORE].long()].sum()).clamp_min(1)
         total = torch.zeros((), device=self.team.device)
         parts = list(
             zip(pixels.chunk(self.plan.accumulate), labels.chunk(self.plan.accumulate), strict=True)
@@ -108,7 +119,9 @@ class Trainer:
             logits = self._forward(pixels)
         size = (int(labels.shape[-2]), int(labels.shape[-1]))
         whole = upsample(logits.float(), size)
-        return F.cross_entropy(whole, labels.long(), ignore_index=IGNORE, reduction="sum")
+        return F.cross_entropy(
+            whole, labels.long(), self.weights, ignore_index=IGNORE, reduction="sum"
+        )
 
     def _sync(self, last: bool) -> contextlib.AbstractContextManager[Any]:
         if isinstance(self._forward, nn.parallel.DistributedDataParallel) and not last:
@@ -137,6 +150,21 @@ class Trainer:
                 kept.lerp_(ours[name], 1 - decay)
             else:
                 kept.copy_(ours[name])
+
+
+def balanced(shares: Sequence[float], balance: float) -> Tensor:
+    """Weights (C,) of classes with shares f of the pixels: f ** -balance, 1 in the mean pixel.
+
+    A class without pixels weighs 1; it is in no loss.
+    """
+    found = torch.tensor(shares, dtype=torch.float64)
+    present = found > 0
+    if not present.any():
+        return torch.ones(len(found))
+    share = found[present] / found.sum()
+    weights = torch.ones_like(found)
+    weights[present] = share**-balance / (share ** (1 - balance)).sum()
+    return weights.float()
 
 
 def _optimiser(network: Network, plan: Plan) -> torch.optim.Optimizer:

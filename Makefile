@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -c requirements/
 PINS := pyproject.toml requirements/ci.txt
 PHOTOS ?=
 CONCEPTS ?=
-BENCH ?= crf seeds search
+BENCH ?= crf seeds search workers
 DATA ?=
 
 .DEFAULT_GOAL := help
@@ -32,8 +32,8 @@ bench: $(VENV)/.dev  ## speed into benchmarks/results, BENCH="crf seeds" for som
 	@mkdir -p benchmarks/results
 	@for name in $(BENCH); do echo "== $$name"; \
 		$(BIN)/python benchmarks/$$name.py --out benchmarks/results/$$name.json || exit 1; done
-	@test -z "$(DATA)" || { echo "== lite"; \
-		$(BIN)/python benchmarks/lite.py "$(DATA)" --out benchmarks/results/lite.json; }
+	@test -z "$(DATA)" || { echo "== quality"; \
+		$(BIN)/python benchmarks/quality.py "$(DATA)" --out benchmarks/results; }
 
 clean:  ## remove the environment and what tools left behind
 	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """The paper's ablations with ``lite``: ``python benchmarks/quality.py DATA --index PATH``.
 
-DATA holds ``msrc``, ``camvid/val`` and the archive's four folders. Writes ``quality.json`` into
+DATA is as ``material.py`` says. Writes ``quality.json`` into
 ``--out``: component grid, archive sizes, k and encoders on both labelled sets, and the purity of
 retrieval on the two labelled archives. Full reports, banks and counts stay in ``--work``, so that
 a run that was stopped goes on. Nothing is tuned per set.
@@ -13,10 +13,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import lite
 import machine
+import material
 
-from recoseg import Index, datasets
+from recoseg import Index
 from recoseg.datasets import Dataset
 from recoseg.measuring import purity
 from recoseg.measuring.ablation import Sweeps, ablate
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int)
     args = parser.parse_args()
     facts = machine.described()
-    index = lite.archive_index(args.data, args.index or args.work / "archive.index")
+    index = material.archive_index(args.data, args.index or args.work / "archive.index")
     results = {
         dataset.name: measured(dataset, index, args.work / dataset.name, args.workers)
         for dataset in labelled(args.data, args.images)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def labelled(data: Path, images: int | None) -> list[Dataset]:
-    found = [datasets.open("msrc", data / "msrc"), datasets.open("camvid", data / "camvid", "val")]
+    found = [material.msrc(data), material.camvid(data)]
     return found if images is None else [dataset.sample(images) for dataset in found]
 
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import machine
+import material
 import numpy as np
-from lite import NAMES, confused, pairs
-from PIL import Image
 
-from recoseg import ConceptBank, Segmenter, images
+from recoseg import ConceptBank, Segmenter
 from recoseg.progress import track
 
-CLASSES = NAMES["msrc"].split(",")
 KINDS = {
     "building": "house tower castle church temple",
     "grass": "field garden",
@@ -46,18 +45,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--every", type=int, default=4, help="score each n-th photo only")
     args = parser.parse_args()
-    bank = ConceptBank.everyday()
+    bank, dataset = ConceptBank.everyday(), material.msrc(args.data)
     segmenters = {n: Segmenter(bank, refine=False, shortlist=n) for n in SHORTLISTS}
-    to_class = np.array([class_of(name) for name in bank.names])
-    count = len(CLASSES)
-    confusion = {n: np.zeros((count + 1, count + 1), np.int64) for n in SHORTLISTS}
-    photos = pairs(args.data / "msrc")[:: args.every]
-    for photo, mask in track(photos, label="scoring"):
-        image, truth = images.read(photo), np.asarray(Image.open(mask))
-        truth = np.where(truth < count, truth, count + 1)
+    classes = dataset.table.names
+    to_class = np.array([class_of(name, classes) for name in bank.names])
+    count = len(classes)
+    confusion = {n: np.zeros((count, count + 1), np.int64) for n in SHORTLISTS}
+    photos = list(dataset)[:: args.every]
+    for sample in track(photos, label="scoring"):
+        image, truth = dataset.read(sample)
+        known = truth >= 0
         for n, segment in segmenters.items():
-            confusion[n] += confused(truth, to_class[segment(image).labels], count + 1)
-    rows = {str(n or "all"): figures(matrix[:count]) for n, matrix in confusion.items()}
+            pairs = truth[known] * (count + 1) + to_class[segment(image).labels[known]]
+            confusion[n] += np.bincount(pairs, minlength=count * (count + 1)).reshape(count, -1)
+    rows = {str(n or "all"): figures(matrix) for n, matrix in confusion.items()}
     for n, row in rows.items():
         print(f"shortlist {n:>4}  " + "  ".join(f"{key} {value}" for key, value in row.items()))
     if args.out is not None:
@@ -65,12 +66,12 @@ def main() -> None:
         args.out.write_text(json.dumps({**facts, "shortlist": rows}, indent=1) + "\n")
 
 
-def class_of(concept: str) -> int:
+def class_of(concept: str, classes: Sequence[str]) -> int:
     """Index of the class a concept is a kind of, or the number of classes."""
-    for i, name in enumerate(CLASSES):
+    for i, name in enumerate(classes):
         if concept.replace(" ", "_") in (name, *KINDS.get(name, "").split()):
             return i
-    return len(CLASSES)
+    return len(classes)
 
 
 def figures(confusion: np.ndarray) -> dict[str, float]:

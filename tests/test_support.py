@@ -94,3 +94,19 @@ def test_tiles_smaller_than_an_image_change_nothing(monkeypatch, block):
     torch.testing.assert_close(
         support.screened(features, weights, block), whole.float(), atol=0.02, rtol=0
     )
+
+
+@pytest.mark.parametrize("shift", [-3.0, -1.0, 0.0, 3.0])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_maxima_by_their_bits_are_the_maxima(shift, dim):
+    """A shift of -3 leaves rows below zero alone, which bits do not order."""
+    generator = torch.Generator().manual_seed(0)
+    values = (torch.randn(9, 33, generator=generator) + shift).bfloat16()
+    values[4, 5:8] = torch.tensor([0.0, -0.0, 1e-40]).bfloat16()
+    values[:, 3] = torch.tensor(-float("inf")).bfloat16()
+    assert torch.equal(support._largest(values, dim), values.amax(dim))
+
+
+def test_negative_zero_is_not_taken_for_less():
+    values = torch.tensor([[-0.0, -1.0], [-2.0, -0.0]]).bfloat16()
+    assert torch.equal(support._largest(values, 1), torch.zeros(2).bfloat16())

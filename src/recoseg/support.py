@@ -143,9 +143,23 @@ class _Products:
         for part in torch.split(rows, self._rows):
             tile = self._tile[: len(part) * b * p].view(len(part), b * p)
             torch.mm(part, flat, out=tile)
-            to_rows.append(tile.view(len(part), b, p).amax(dim=2))
-            to_others.append(tile.amax(dim=0))
+            to_rows.append(_largest(tile.view(len(part), b, p), 2))
+            to_others.append(_largest(tile, 0))
         return torch.cat(to_rows), torch.stack(to_others).amax(dim=0).view(b, p)
+
+
+def _largest(values: Tensor, dim: int) -> Tensor:
+    """Maxima along a dimension.
+
+    The bits of positive numbers are ordered as integers are, and a CPU finds the largest bfloat16
+    five times faster among integers. A maximum below zero, which bits do not order, is rare
+    among supporters.
+    """
+    if values.dtype == torch.bfloat16 and values.device.type == "cpu":
+        found = values.view(torch.int16).amax(dim)
+        if int(found.min()) >= 0:
+            return found.view(torch.bfloat16)
+    return values.amax(dim)
 
 
 def _zeros(rows: int, columns: int, like: Tensor) -> Tensor:

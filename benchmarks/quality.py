@@ -19,7 +19,8 @@ import material
 from recoseg import Index
 from recoseg.datasets import Dataset
 from recoseg.measuring import purity
-from recoseg.measuring.ablation import Sweeps, ablate
+from recoseg.measuring.ablation import ablate
+from recoseg.measuring.points import Sweeps
 from recoseg.models import registry
 from recoseg.recipe import LITE
 

@@ -19,11 +19,14 @@ import numpy as np
 
 from recoseg import ConceptBank, Segmenter, calibrate
 from recoseg.datasets import Dataset
+from recoseg.measuring.clock import Clock
+from recoseg.measuring.panels import Row, Rows
 from recoseg.models.trio import Models
 from recoseg.progress import track
 from recoseg.recipe import LITE
 
-QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+QUANTILES = (0.5, 0.7, 0.8, 0.85, 0.9, 0.95)
+PLAIN = "plain"
 SUMS = ("unnamed", "unnamed unknown", "named", "named unknown", "named right", "named right plain")
 
 
@@ -40,41 +43,32 @@ def main() -> None:
     for half in (0, 1):
         named = dataset.table.names[half::2]
         bank = ConceptBank.build(named, index, LITE, models=models)
-        plain = Segmenter(bank, models=models, refine=False)
-        strict = {
-            q: Segmenter(
-                calibrate(bank, index, quantile=q, models=models),
-                models=models,
-                refine=False,
-                unknown=True,
-            )
-            for q in QUANTILES
-        }
-        add(sums, dataset, plain, strict, args.every)
-    rows = {str(q): figures(found) for q, found in sums.items()}
-    for q, row in rows.items():
+        rows = [Row.of(Segmenter(bank, models=models), False, PLAIN)]
+        for q in QUANTILES:
+            strict = calibrate(bank, index, quantile=q, models=models, progress=False)
+            rows.append(Row.of(Segmenter(strict, models=models, unknown=True), False, str(q)))
+        add(sums, dataset, Rows(rows), args.every)
+    table = {str(q): figures(found) for q, found in sums.items()}
+    for q, row in table.items():
         print(f"quantile {q:5} " + "  ".join(f"{name} {value}" for name, value in row.items()))
     if args.out is not None:
         facts = {**machine.described(), "every": args.every}
-        args.out.write_text(json.dumps({**facts, "quantiles": rows}, indent=1) + "\n")
+        args.out.write_text(json.dumps({**facts, "quantiles": table}, indent=1) + "\n")
 
 
-def add(
-    sums: dict[float, dict[str, int]],
-    dataset: Dataset,
-    plain: Segmenter,
-    strict: dict[float, Segmenter],
-    every: int,
-) -> None:
+def add(sums: dict[float, dict[str, int]], dataset: Dataset, panel: Rows, every: int) -> None:
     """Count the pixels of one half."""
-    to_class = np.array([dataset.table.names.index(name) for name in plain.names])
+    named_classes = [dataset.table.names.index(name) for name in panel.rows[0].segmenter.bank.names]
+    wanted = [system.name for system in panel.systems]
     for sample in track(list(dataset)[::every], label="scoring"):
         image, truth = dataset.read(sample)
-        unnamed = (truth >= 0) & ~np.isin(truth, to_class)
-        named = np.isin(truth, to_class)
-        right = named & (to_class[plain(image).labels] == truth)
-        for q, segment in strict.items():
-            unknown = segment(image).labels >= len(to_class)
+        named = np.isin(truth, named_classes)
+        unnamed = (truth >= 0) & ~named
+        found = dict(panel.run(image, sample, wanted, Clock()))
+        to_class = np.array([*named_classes, -1])
+        right = named & (to_class[found[PLAIN]] == truth)
+        for q in QUANTILES:
+            unknown = found[str(q)] >= len(named_classes)
             masks = (unnamed, unnamed & unknown, named, named & unknown, right & ~unknown, right)
             for name, mask in zip(SUMS, masks, strict=True):
                 sums[q][name] += int(mask.sum())

@@ -11,10 +11,12 @@ import recoseg
 from recoseg import datasets
 from recoseg.errors import DatasetError, InputError
 from recoseg.measuring import purity
-from recoseg.measuring.ablation import Sweeps, ablate
+from recoseg.measuring.ablation import ablate
 from recoseg.measuring.clock import Clock
 from recoseg.measuring.evaluation import Run, evaluate
+from recoseg.measuring.gallery import gallery
 from recoseg.measuring.panels import Row, Rows
+from recoseg.measuring.points import Sweeps
 from recoseg.measuring.predictions import Predictions
 from recoseg.measuring.protocols import Protocol, available, protocol
 from recoseg.measuring.remembrance import remembering
@@ -22,7 +24,6 @@ from recoseg.measuring.results import Report
 from recoseg.measuring.subsets import Subset
 from recoseg.models.trio import Models
 from recoseg.recipe import CRF, LITE
-from recoseg.reporting.gallery import gallery
 from recoseg.segment import Segmenter
 from tests.toys import Toy, paint
 

@@ -127,6 +127,11 @@ def test_ablate_prints_every_row(bench):
     rows = [line.split("\t")[0] for line in done.stdout.splitlines()]
     assert rows[:2] == ["LGC", "LGC + CRF"]
     assert {"DenseCLIP", "ReCo", "ReCo + CRF", "archive size 2", "k 1"} <= set(rows)
+    cases = json.loads((bench / "out" / "report.json").read_text())["gallery"]
+    assert cases
+    for case in cases:
+        assert set(case["files"]) == {"image", "truth", "denseclip", "reco", "crf"}
+        assert all((bench / "out" / file).is_file() for file in case["files"].values())
     bad = run(
         *("ablate", "folder", bench / "data", "--classes", NAMES, "--out", bench / "out"),
         *("--index", bench / "toy.index", "--k", "many"),

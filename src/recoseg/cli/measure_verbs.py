@@ -88,7 +88,7 @@ def evaluate(
     Run it again after an interruption: images that were counted are not counted again.
     """
     from recoseg.measuring import evaluation, protocols
-    from recoseg.reporting.gallery import gallery as draw
+    from recoseg.measuring.gallery import gallery as draw
 
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
     if match not in ("name", "hungarian"):
@@ -126,6 +126,7 @@ def ablate(
     listing: Listing = None,
     limit: Limit = None,
     workers: Workers = None,
+    gallery: Cases = 4,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -135,8 +136,8 @@ def ablate(
     larger one starts from it. Images are encoded once for all points.
     """
     from recoseg import Index
-    from recoseg.measuring.ablation import Sweeps
     from recoseg.measuring.ablation import ablate as run
+    from recoseg.measuring.points import Sweeps
     from recoseg.recipe import preset
 
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
@@ -149,10 +150,8 @@ def ablate(
         unknown=_numbers(unknown, float),
         seed=seed,
     )
-    opened_index, chosen = Index.open(index), preset(recipe)
-    report = run(
-        found, opened_index, chosen, sweeps, protocol, out=out, workers=workers, progress=not quiet
-    )
+    material = (found, Index.open(index), preset(recipe), sweeps, protocol)
+    report = run(*material, out=out, workers=workers, gallery=gallery, progress=not quiet)
     _print(report, as_json)
 
 

@@ -8,7 +8,7 @@ stopped, or grows, goes on.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from recoseg.datasets import ClassTable, Dataset
 from recoseg.index import Index
 from recoseg.measuring import protocols
 from recoseg.measuring.evaluation import evaluate
+from recoseg.measuring.gallery import gallery as drawn
 from recoseg.measuring.panels import Row, Rows
+from recoseg.measuring.points import Point, Sweeps, points
 from recoseg.measuring.protocols import Protocol
 from recoseg.measuring.remembrance import remembering
 from recoseg.measuring.results import Report
@@ -28,65 +30,12 @@ from recoseg.models.trio import Models
 from recoseg.progress import Progress
 from recoseg.recipe import LITE, Recipe
 from recoseg.segment import Segmenter
-from recoseg.segment import System as Kind
 from recoseg.thresholds import calibrate
 
-# DenseCLIP, LGC, CE: the paper's rows in its order.
-COMPONENTS = (
-    (False, True, False),
-    (True, False, False),
-    (True, True, False),
-    (True, False, True),
-    (True, True, True),
-)
+# Rows of the grid that a gallery shows side by side.
+PICTURED = ("denseclip", "reco", "reco+crf")
 _LABELS = {"denseclip": "DenseCLIP", "lgc": "LGC", "ce": "CE", "crf": "CRF"}
 _SHOWN = ("miou", "accuracy", "fw_iou", "boundary_iou")
-
-
-@dataclass(frozen=True)
-class Sweeps:
-    """What is varied; an empty sequence leaves that sweep out.
-
-    Attributes:
-        grid: the component grid, every row with and without the CRF.
-        sizes: images of the archive, random nested subsets; those beyond its size are left out.
-        ks: retrieved images per concept.
-        encoders: ids of visual encoders for co-segmentation.
-        contexts: lists of concepts to eliminate.
-        unknown: quantiles of the thresholds below which a pixel is unknown.
-        seed: of the subsets.
-    """
-
-    grid: bool = True
-    sizes: Sequence[int] = ()
-    ks: Sequence[int] = ()
-    encoders: Sequence[str] = ()
-    contexts: Sequence[Sequence[str]] = ()
-    unknown: Sequence[float] = ()
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Point:
-    """A bank to be built and a way to use it.
-
-    Attributes:
-        sweep: the series it is part of.
-        x: its place there.
-        recipe: how the bank is built and used.
-        kind: ``"reco"``, or ``"denseclip"`` for the baseline that uses the names alone.
-        size: images of the archive; None for all.
-        quantile: of the thresholds for unknown; None for none.
-        refine: with the CRF.
-    """
-
-    sweep: str
-    x: Any
-    recipe: Recipe
-    kind: Kind = "reco"
-    size: int | None = None
-    quantile: float | None = None
-    refine: bool = False
 
 
 def ablate(
@@ -98,6 +47,7 @@ def ablate(
     *,
     out: str | Path,
     workers: int | None = None,
+    gallery: int = 0,
     models: Callable[[Recipe], Models] = Models.load,
     progress: Progress = True,
 ) -> Report:
@@ -111,6 +61,7 @@ def ablate(
         protocol: as in ``evaluate``.
         out: folder for banks, counts and ``report.json``.
         workers: as in ``evaluate``.
+        gallery: best and worst cases of the grid's last row to draw.
         models: loads the models of a recipe.
         progress: as in ``track``.
     """
@@ -129,35 +80,11 @@ def ablate(
         sweeps=_series([(p, report[name]) for p, name in placed if p.sweep != "grid"]),
         provenance={**report.provenance, "archive": index.hash, "seed": sweeps.seed},
     )
+    shots = [row for row in rows.values() if row.system.name in PICTURED]
+    if gallery and shots:
+        report = drawn(report, Rows(shots), dataset, shown, Path(out), gallery)
     report.save(out)
     return report
-
-
-def points(recipe: Recipe, sweeps: Sweeps, archive: int) -> Iterator[Point]:
-    """All points of the sweeps, for an archive of so many images."""
-    if sweeps.grid:
-        yield from _components(recipe)
-    for size in sorted({min(size, archive) for size in sweeps.sizes}):
-        yield Point("archive size", size, recipe, size=size if size < archive else None)
-    for k in sweeps.ks:
-        yield Point("k", k, recipe.replace(k=k))
-    for encoder in sweeps.encoders:
-        yield Point("encoder", encoder, recipe.replace(encoder=encoder))
-    for contexts in sweeps.contexts:
-        changed = recipe.replace(contexts=tuple(contexts), ce=bool(contexts))
-        yield Point("contexts", ", ".join(contexts) or "none", changed)
-    for quantile in sweeps.unknown:
-        yield Point("unknown", quantile, recipe, quantile=quantile)
-
-
-def _components(recipe: Recipe) -> Iterator[Point]:
-    for denseclip, lgc, ce in COMPONENTS:
-        kind: Kind = "reco" if lgc or ce else "denseclip"
-        # The baseline uses no reference, so it takes the full method's bank.
-        parts = {"denseclip": denseclip, "lgc": lgc, "ce": ce} if kind == "reco" else {}
-        for refine in (False, True):
-            x = {"denseclip": denseclip, "lgc": lgc, "ce": ce, "crf": refine}
-            yield Point("grid", x, recipe.replace(**parts), kind, refine=refine)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ def gallery(
     protocol: Protocol,
     out: Path,
     cases: int = 4,
+    judge: str | None = None,
 ) -> Report:
-    """The report with pictures of its best and worst cases, by the last system's mIoU.
+    """The report with pictures of its best and worst cases, by one system's mIoU.
 
     Args:
         report: from ``evaluate``, of the same panel, dataset and protocol.
@@ -39,8 +40,10 @@ def gallery(
         protocol: how they are prepared.
         out: the report's folder; pictures go into ``gallery/`` there.
         cases: how many of each kind.
+        judge: the system by whose mIoU they are chosen; the panel's last.
     """
-    scored = [row for row in report.systems[-1]["per_image"] if row["miou"] is not None]
+    entry = report[judge or panel.systems[-1].name]
+    scored = [row for row in entry["per_image"] if row["miou"] is not None]
     ranked = sorted(scored, key=lambda row: (row["miou"], row["id"]))
     best = ranked[::-1][:cases]
     worst = [row for row in ranked[:cases] if row not in best]

@@ -400,7 +400,7 @@ def test_validation_is_reported_and_decides_only_when_asked(scenes, tmp_path, te
 
 
 def test_missing_weights_are_told_before_any_labelling(scenes, tmp_path, teacher):
-    plan = PLAN.replace(encoder=f"timm:test_efficientnet@{tmp_path / 'nowhere.pth'}")
+    plan = PLAN.replace(encoder=f"timm:test_efficientnet/{tmp_path / 'nowhere.pth'}")
     with pytest.raises(RecosegError, match=r"nowhere.pth"):
         adaptation.adapt(teacher, scenes, tmp_path / "out", preset=plan, progress=False)
     assert not (tmp_path / "out/round-1").exists()

@@ -150,7 +150,7 @@ def test_weights_of_a_file_are_loaded_and_named(tmp_path):
 
     model = timm.create_model("test_efficientnet")
     safetensors.torch.save_file(model.state_dict(), tmp_path / "w.safetensors")
-    found = encoders.find(f"timm:test_efficientnet@{tmp_path / 'w.safetensors'}")
+    found = encoders.find(f"timm:test_efficientnet/{tmp_path / 'w.safetensors'}")
     assert found.origin == "the file w.safetensors"
     network = Network.initialised(pupils.architecture(), found, 0)
     assert torch.equal(network.encoder.model.conv_stem.weight, model.conv_stem.weight)
@@ -161,10 +161,17 @@ def test_weights_that_are_absent_or_foreign_stop_it(tmp_path):
     safetensors.torch.save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
     for name in ("bad.pth", "nowhere.pth"):
         with pytest.raises(MissingWeights):
-            encoders.find(f"timm:test_efficientnet@{tmp_path / name}")
-    foreign = encoders.find(f"timm:test_efficientnet@{tmp_path / 'other.safetensors'}")
+            encoders.find(f"timm:test_efficientnet/{tmp_path / name}")
+    foreign = encoders.find(f"timm:test_efficientnet/{tmp_path / 'other.safetensors'}")
     with pytest.raises(MissingWeights, match="lacks"):
         Network.initialised(pupils.architecture(), foreign, 0)
+
+
+def test_published_weights_that_are_absent_are_told_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(MissingWeights, match=r"resnet101.*switched off.*recoseg models fetch"):
+        encoders.find("timm:resnet101.tv_in1k")
 
 
 def test_random_is_an_explicit_word():

@@ -185,6 +185,37 @@ class TestPlaces:
         with pytest.raises(network.Unavailable, match="has none of absent"):
             network.from_hub("a/b", ("absent",), tmp_path)
 
+    @pytest.mark.parametrize(
+        "id",
+        [
+            "clip:ViT-B-16/openai?revision=0123abc",
+            "timm:deit_small_patch16_224.fb_in1k?revision=0123abc",
+        ],
+    )
+    def test_a_revision_reaches_cache_and_hub(self, online, tmp_path, monkeypatch, id):
+        asked = []
+
+        def cached(repository, name, *, cache_dir, revision):
+            asked.append(revision)
+
+        def download(repository, name, **wanted):
+            asked.append(wanted["revision"])
+            raise OSError("no network")
+
+        monkeypatch.setattr(network, "_answers", lambda *_: None)
+        monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+        with pytest.raises(MissingWeights):
+            registry.load(id, device="cpu")
+        assert len(asked) >= 2
+        assert set(asked) == {"0123abc"}
+
+    def test_what_has_no_revisions_says_so(self):
+        with pytest.raises(UnknownModel, match="has no revisions"):
+            registry.load("DeiT-S/16-SIN?revision=0123abc")
+        with pytest.raises(UnknownModel, match="commit or a tag"):
+            registry.load("clip:ViT-B-16/openai?revision=")
+
 
 class TestFiles:
     def test_published_wrappers_and_prefixes_are_taken_off(self, tmp_path, vit):

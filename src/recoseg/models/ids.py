@@ -63,6 +63,13 @@ class ModelId:
         written = "/" in self.source or path.suffix in SUFFIXES
         return path if self.source and (written or path.exists()) else None
 
+    @property
+    def revision(self) -> str:
+        """Commit or tag of the hub's repository that is asked for; empty for its newest."""
+        if self.options.get("revision") == "":
+            raise UnknownModel(f"{self}: revision is a commit or a tag; write one or leave it out.")
+        return self.options.get("revision", "")
+
     def option(self, name: str, choices: Iterable[str]) -> str:
         """The value of an option, by default the first choice; UnknownModel if it is none."""
         allowed = list(choices)

@@ -27,7 +27,11 @@ class Unavailable(Exception):
 
 
 def from_hub(
-    repository: str, files: Sequence[str], cache: Path, patience: float | None = None
+    repository: str,
+    files: Sequence[str],
+    cache: Path,
+    patience: float | None = None,
+    revision: str = "",
 ) -> Path:
     """Download the first of ``files`` that the hub's ``repository`` has into its cache.
 
@@ -40,7 +44,9 @@ def from_hub(
     _answers(constants.ENDPOINT, patience)
     for name in files:
         try:
-            path = hf_hub_download(repository, name, cache_dir=cache, etag_timeout=10)
+            path = hf_hub_download(
+                repository, name, cache_dir=cache, etag_timeout=10, revision=revision or None
+            )
         except EntryNotFoundError:
             continue
         except GatedRepoError:

@@ -47,13 +47,13 @@ class TimmEncoder:
 
     @classmethod
     def load(cls, id: ModelId, device: torch.device) -> TimmEncoder:
-        """Load ``timm:ARCHITECTURE[.TAG][/FILE][?stride=N]``.
+        """Load ``timm:ARCHITECTURE[.TAG][/FILE][?stride=N][&revision=COMMIT]``.
 
         Raises:
             UnknownModel: timm has no such architecture or tag, or no weights for it.
             MissingWeights: the weights are absent, damaged, or another architecture's.
         """
-        id.refuse_options_but("stride")
+        id.refuse_options_but("stride", "revision")
         published = None if id.source else publication(id)
         model = _create(id)
         if published is None and id.path is None:
@@ -89,7 +89,7 @@ def publication(id: ModelId) -> Published:
     """
     name = id.architecture
     if name in PUBLISHED:
-        return Published(str(id), url=PUBLISHED[name])
+        return Published(str(id), url=PUBLISHED[name], revision=id.revision)
     config = _config(name)
     repository = str(config.hf_hub_id or "")
     if not repository:
@@ -98,7 +98,8 @@ def publication(id: ModelId) -> Published:
             f"timm:{name}/FILE, or choose another tag; {_near(name)}."
         )
     own = config.hf_hub_filename
-    return Published(str(id), (own,) if own else _FILES, repository)
+    files = (own,) if own else _FILES
+    return Published(str(id), files, repository, revision=id.revision)
 
 
 def fill(model: Any, file: Path, name: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recoseg.errors import MissingWeights
+from recoseg.errors import MissingWeights, UnknownModel
 from recoseg.models import network
 
 WRAPPERS = ("state_dict", "model", "teacher")
@@ -34,6 +34,7 @@ class Published:
         repository: ``owner/name`` on the hub, or empty.
         url: a direct address, or empty.
         sha256: how the digest of the file at ``url`` begins, as far as it is known.
+        revision: commit or tag of the repository; empty for its newest.
     """
 
     model: str
@@ -41,6 +42,13 @@ class Published:
     repository: str = ""
     url: str = ""
     sha256: str = ""
+    revision: str = ""
+
+    def __post_init__(self) -> None:
+        if self.revision and not self.repository:
+            raise UnknownModel(
+                f"{self.model} is not kept in a repository, so it has no revisions; leave it out."
+            )
 
     @property
     def name(self) -> str:
@@ -54,7 +62,9 @@ class Published:
         from huggingface_hub import try_to_load_from_cache
 
         for name in self.files if self.repository else ():
-            found = try_to_load_from_cache(self.repository, name, cache_dir=hub_cache())
+            found = try_to_load_from_cache(
+                self.repository, name, cache_dir=hub_cache(), revision=self.revision or None
+            )
             if isinstance(found, str):
                 return Path(found)
         for folder in (weights_folder(), clip_cache()) if self.url else ():
@@ -80,7 +90,8 @@ class Published:
             raise self._missing(f"the network is switched off by {', '.join(switches)}")
         try:
             if self.repository:
-                return network.from_hub(self.repository, self.files, hub_cache(), patience)
+                place = (self.repository, self.files, hub_cache(), patience)
+                return network.from_hub(*place, self.revision)
             return network.from_url(self.url, weights_folder(), self.sha256, patience)
         except network.Unavailable as error:
             raise self._missing(str(error)) from error

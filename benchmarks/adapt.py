@@ -21,9 +21,11 @@ from typing import Any
 
 import machine
 import material
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from recoseg import ConceptBank, Segmenter, Student, adapt, calibrate, evaluate
+from recoseg import ConceptBank, Segmentation, Segmenter, Student, adapt, calibrate, evaluate
 from recoseg.datasets import Dataset
 from recoseg.learning.onnxgraph import export
 from recoseg.learning.plan import preset
@@ -62,7 +64,7 @@ def main() -> None:
         students.append(rows[f"student, seed {seed}"])
         tell(rows)
         if seed == args.seeds[0]:
-            rows["onnx"] = onnx(student, home, val)
+            rows["onnx"] = onnx(student, home, val, args.work)
     asked = {name: getattr(args, name) for name in ("rounds", "confidence", "unknown")}
     result = {**facts, "plan": plan.to_dict(), **asked, "images": len(val), "rows": rows}
     result.update(summary(rows[TEACHER], students))
@@ -124,18 +126,36 @@ def scored(segment: Callable[[Any], Any], val: Dataset, work: Path) -> dict[str,
     }
 
 
-def onnx(student: Student, home: Path, val: Dataset) -> dict[str, Any]:
-    """Agreement of the exported files with the student on val frames, and their size."""
-    photos = [sample.image for sample in val][:40]
-    whole = export(student, home / "student.onnx", photos=photos)
-    small = export(student, home / "student.int8.onnx", photos=photos, int8=True)
-    return {
-        made.path.name: {
+class Exported:
+    """An ONNX file, called like the student it was made of."""
+
+    def __init__(self, file: Path, names: tuple[str, ...]) -> None:
+        import onnxruntime
+
+        self.names, self.digest = names, f"{file.name} {file.stat().st_mtime_ns}"
+        self._session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+    def __call__(self, image: NDArray[np.uint8]) -> Segmentation:
+        """Labels of one image; there are no maps."""
+        labels, confidence = self._session.run(None, {"image": image})
+        return Segmentation(labels, self.names, confidence, image, torch.zeros(0))
+
+
+def onnx(student: Student, home: Path, val: Dataset, work: Path) -> dict[str, Any]:
+    """Of the exported files: size, agreement with the student, and figures on the val frames.
+
+    The 8-bit file's ranges are set on train frames.
+    """
+    photos = sorted((val.root / "train" / "images").iterdir())[::9]
+    rows = {}
+    for name, int8 in (("student.onnx", False), ("student.int8.onnx", True)):
+        made = export(student, home / name, photos=photos, int8=int8)
+        rows[name] = {
             "agreement": round(100 * float(made.agreement or 0), 3),
             "megabytes": round(made.path.stat().st_size / 1e6, 1),
+            **scored(Exported(made.path, student.names), val, work),
         }
-        for made in (whole, small)
-    }
+    return rows
 
 
 def summary(teacher: dict[str, Any], students: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ pictures           the thumbnails' JPEG files and heat maps end to end (may be a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,20 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from recoseg import durable
 from recoseg.concept import Concept
 from recoseg.errors import BankError, InputError
 from recoseg.evidence import Evidence, Pictures
 from recoseg.recipe import Recipe
+from recoseg.sealed import Seal
 from recoseg.similarity import unit
 
-FORMAT = 1
-KEY = "recoseg"
+SEAL = Seal(
+    "recoseg",
+    "a concept bank",
+    1,
+    BankError,
+    "give a file written by bank.save, copy it again, or build the bank again",
+)
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 EVIDENCE = ("full", "compact", "none")
 _MAX_JSON = 256 * 2**20
@@ -78,7 +80,6 @@ def write(path: Path, contents: Contents, dtype: str, evidence: str) -> None:
     if evidence != "none":
         tensors.update(_pack(everyone, pictures=evidence == "full"))
     header: dict[str, Any] = {
-        "format": FORMAT,
         "recipe": contents.recipe.to_dict(),
         "models": dict(contents.fingerprints),
         "concepts": [
@@ -87,12 +88,9 @@ def write(path: Path, contents: Contents, dtype: str, evidence: str) -> None:
         "named": len(contents.concepts),
         "contexts": [everyone.index(c) for c in contents.contexts],
     }
-    header["digest"] = _digest(header, tensors)
-    # One key, because the order of several would differ from run to run.
-    data = safetensors.torch.save(tensors, {KEY: json.dumps(header, ensure_ascii=False)})
     if not path.parent.is_dir():
         raise BankError(f"the folder {path.parent} does not exist; make it first.")
-    durable.write(path, data)
+    SEAL.write(path, header, tensors)
 
 
 def read(path: Path) -> Contents:
@@ -101,17 +99,10 @@ def read(path: Path) -> Contents:
     Raises:
         BankError: missing, damaged, something else, or of a newer version.
     """
+    header, tensors = SEAL.read(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BankError(
-            f"{path} cannot be read ({error.strerror}); give the path of a concept bank."
-        ) from error
-    header = _header(path, data)
-    try:
-        return _parse(header, safetensors.torch.load(data))
+        return _parse(header, tensors)
     except (
-        SafetensorError,
         KeyError,
         TypeError,
         ValueError,
@@ -121,31 +112,12 @@ def read(path: Path) -> Contents:
         OverflowError,
         RecursionError,
     ) as error:
-        raise _damaged(path) from error
-
-
-def _header(path: Path, data: bytes) -> dict[str, Any]:
-    size = int.from_bytes(data[:8], "little")
-    try:
-        fields = json.loads(data[8 : 8 + size])["__metadata__"][KEY]
-        header = json.loads(fields)
-        version = int(header["format"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BankError(
-            f"{path} is not a concept bank, or its beginning is damaged; give a file written by "
-            "bank.save, or build the bank again."
+            f"{path} does not describe a bank of this version; {SEAL.remedy}."
         ) from error
-    if version > FORMAT:
-        raise BankError(
-            f"{path} has format {version} and this version reads up to {FORMAT}; upgrade recoseg."
-        )
-    return dict(header)
 
 
 def _parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Contents:
-    said = {key: value for key, value in header.items() if key != "digest"}
-    if _digest(said, tensors) != header["digest"]:
-        raise ValueError("this is not what was written")
     found = _unpack(tensors, len(header["concepts"]))
     texts, references = _float32(tensors["text"]), _float32(tensors["reference"])
     rows = zip(header["concepts"], texts, references, found, strict=True)
@@ -219,15 +191,3 @@ def _pictures(
 
 def _bytes(data: bytes) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)
-
-
-def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _damaged(path: Path) -> BankError:
-    return BankError(f"{path} is damaged or cut short; copy it again, or build the bank again.")

@@ -59,22 +59,24 @@ def check(
 
     Exit status 3 if there are problems: they would stop an evaluation.
     """
-    from recoseg.datasets import survey
+    from recoseg import datasets
     from recoseg.datasets.inspection import inspect
 
-    surveyed = survey(dataset, folder, split, variant, names=named(classes), listing=listing)
-    findings = inspect(surveyed, progress=not quiet)
+    found = datasets.open(
+        dataset, folder, split, variant, names=named(classes), listing=listing, strict=False
+    )
+    findings = inspect(found, progress=not quiet)
     total = max(1, sum(findings.pixels))
     rows = [
         (name, images, f"{100 * pixels / total:.2f} %")
         for name, images, pixels in zip(
-            surveyed.table.classes, findings.images, findings.pixels, strict=True
+            found.table.classes, findings.images, findings.pixels, strict=True
         )
     ]
     sizes = ", ".join(f"{w}x{h} ({count})" for (h, w), count in findings.sizes[:3])
     say(
-        f"{surveyed.name}, split {surveyed.split}, {len(surveyed)} pairs, "
-        f"{len(surveyed.table.classes)} classes; sizes {sizes or 'none'}; "
+        f"{found.name}, split {found.split}, {len(found)} pairs, "
+        f"{len(found.table.classes)} classes; sizes {sizes or 'none'}; "
         f"{100 * findings.void:.1f} % void"
     )
     show(findings.to_dict(), ("class", "images", "pixels"), rows, as_json=as_json)

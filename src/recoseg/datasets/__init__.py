@@ -22,7 +22,7 @@ from recoseg.datasets.base import Dataset, Family, Loaded, Sample
 from recoseg.datasets.tables import ClassTable
 from recoseg.errors import DatasetError, InputError
 
-__all__ = ["FAMILIES", "ClassTable", "Dataset", "Sample", "available", "detect", "open", "survey"]
+__all__ = ["FAMILIES", "ClassTable", "Dataset", "Sample", "available", "detect", "open"]
 
 # The order in which a folder is tried; the plain folder fits most and comes last.
 _FAMILIES = (
@@ -80,6 +80,7 @@ def open(
     *,
     names: Sequence[str] | None = None,
     listing: str | Path | None = None,
+    strict: bool = True,
 ) -> Dataset:
     """A dataset, its files paired by name; labels are read one by one, later.
 
@@ -90,28 +91,12 @@ def open(
         variant: of the classes, for example ``"19"``; by default the dataset's first.
         names: what the ids 0, 1, ... mean, in place of the dataset's own table.
         listing: a text file of ids, one per line, in place of the split's own list.
+        strict: refuse files without a partner; else they are told in ``problems`` and left out.
 
     Raises:
         DatasetError: not laid out so, a photo without mask or a mask without photo.
         InputError: no such dataset or variant.
     """
-    dataset = survey(name, root, split, variant, names=names, listing=listing)
-    if dataset.problems:
-        more = f" ({len(dataset.problems) - 1} more such)" if len(dataset.problems) > 1 else ""
-        raise DatasetError(dataset.problems[0] + more)
-    return dataset
-
-
-def survey(
-    name: str,
-    root: str | Path,
-    split: str | None = None,
-    variant: str | None = None,
-    *,
-    names: Sequence[str] | None = None,
-    listing: str | Path | None = None,
-) -> Dataset:
-    """As ``open``, but files without a partner are told in ``problems`` and left out."""
     place = _existing(root)
     family = FAMILIES.get(detect(place) if name == "auto" else name)
     if family is None:
@@ -121,6 +106,10 @@ def survey(
     table = _table(family, loaded, variant, names, place)
     if not loaded.pairs.samples and not loaded.pairs.problems:
         raise DatasetError(f"{place} holds no image of the split {part!r}; name another split.")
+    problems = loaded.pairs.problems
+    if strict and problems:
+        more = f" ({len(problems) - 1} more such)" if len(problems) > 1 else ""
+        raise DatasetError(problems[0] + more)
     return Dataset(
         name=family.name,
         root=place,
@@ -129,7 +118,7 @@ def survey(
         table=table,
         samples=loaded.pairs.samples,
         values=loaded.values,
-        problems=loaded.pairs.problems,
+        problems=problems,
     )
 
 

@@ -7,7 +7,17 @@ from typing import Annotated, cast
 
 import typer
 
-from recoseg.cli.output import Json, Quiet, say, show
+from recoseg.cli.output import Device, Json, Quiet, say, show
+from recoseg.cli.segment_verbs import (
+    Bank,
+    Refine,
+    Shortlist,
+    StudentFile,
+    Temperature,
+    Unknown,
+    chosen_segmenter,
+)
+from recoseg.cli.segment_verbs import Concepts as SomeConcepts
 
 Format = Annotated[
     str,
@@ -77,3 +87,47 @@ def export(
     columns = ("folder", "format", "images", "annotations", "too small")
     row = (made.out, made.format, made.images, made.annotations, made.small)
     show(made.to_dict(), columns, [row], as_json=as_json)
+
+
+def video(
+    source: Annotated[str, typer.Argument(help="A video file, or a folder of frames.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    bank: Bank = None,
+    student: StudentFile = None,
+    concepts: SomeConcepts = None,
+    smooth: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.999, metavar="S", help="How much scores linger: 0 not at all, 0.7 well."
+        ),
+    ] = 0.0,
+    every: Annotated[int, typer.Option(min=1, metavar="N", help="Take each N-th frame.")] = 1,
+    fps: Annotated[
+        float | None, typer.Option(help="Of a folder of frames.", show_default="25")
+    ] = None,
+    refine: Refine = None,
+    unknown: Unknown = False,
+    shortlist: Shortlist = None,
+    temperature: Temperature = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Name every pixel of a video's frames, and lay the names' colours over it.
+
+    Fills the folder with labels/ (indexed PNG and names.json), overlay.mp4 and manifest.json, all
+    of which `export` takes. Run it again after an interruption: it goes on where it was.
+    """
+    from recoseg.video import segment_video
+
+    settings = (refine, unknown, shortlist, temperature, device)
+    segmenter = chosen_segmenter(bank, student, concepts, *settings)
+    clip = segment_video(
+        source, segmenter, out, smooth=smooth, every=every, fps=fps, progress=not quiet
+    )
+    for reason in clip.skipped:
+        say(f"skipped {reason}")
+    height, width = clip.size
+    columns = ("folder", "frames", "kept", "per second", "size", "cuts")
+    row = (clip.out, clip.frames, clip.kept, f"{clip.fps:g}", f"{width}x{height}", clip.cuts)
+    show(clip.to_dict(), columns, [row], as_json=as_json)

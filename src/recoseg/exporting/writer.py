@@ -20,7 +20,7 @@ from recoseg.exporting.labelstudio import LabelStudio
 from recoseg.exporting.rasters import Cvat, Masks, Voc
 from recoseg.exporting.records import HuggingFace
 from recoseg.exporting.regions import VOID, Labels, Parts, large_enough
-from recoseg.exporting.source import Picture, Source, colours_of, open_source
+from recoseg.exporting.source import Source, colours_of, open_source
 from recoseg.exporting.target import PREFIX, Sink, Target
 from recoseg.exporting.yolo import Yolo
 from recoseg.progress import Progress, track
@@ -84,18 +84,16 @@ def write(
         format: one of ``FORMATS``.
         out: a folder that does not exist yet or is empty; it is filled whole or not at all.
         names: write only these classes, in this order; all other pixels become void.
-        parts: one annotation per ``"class"`` and image, the default, or per 4-connected
-            ``"component"``, the default and only choice of yolo.
+        parts: one annotation per ``"class"`` and image (the default), or per 4-connected
+            ``"component"`` (yolo always).
         min_area: leave out annotations of fewer pixels, which become void.
-        images: the folder of photos that was segmented: voc and yolo hold them, and for others
-            their sizes are checked.
+        images: the folder of photos that was segmented, to check sizes; voc and yolo hold them.
         prefix: of references to images in Label Studio's tasks.
         progress: as in ``recoseg.progress.track``.
 
     Raises:
         InputError: an argument, or labels that do not fit their photo or names.
-        ImageError: a photo is missing or unreadable.
-        DatasetError: a label map is unreadable.
+        ImageError, DatasetError: a photo or a label map is missing or unreadable.
     """
     chosen_parts = _parts(format, parts)
     if not isinstance(min_area, int) or isinstance(min_area, bool) or min_area < 1:
@@ -108,16 +106,19 @@ def write(
         sink = FORMATS[format](target)
         done = annotations = small = 0
         for picture in track(opened, opened.total, f"writing {format}", progress):
-            renumbered = _renumbered(picture, opened, kept)
-            labels, found, left_out = large_enough(renumbered.labels, chosen_parts, min_area)
-            sink.add(dataclasses.replace(renumbered, labels=labels), found)
+            labels = _renumbered(picture.labels, opened, kept)
+            labels, found, left_out = large_enough(labels, chosen_parts, min_area)
+            sink.add(dataclasses.replace(picture, labels=labels), found)
             done, annotations, small = done + 1, annotations + len(found), small + left_out
         sink.close()
         made = Exported(out, format, done, annotations, small, target.renamed)
-        facts = {"recoseg": __version__, "names": list(kept), "parts": chosen_parts}
-        record = {**facts, "min_area": min_area, **made.to_dict(), "out": out.name}
-        target.write(RECORD, json.dumps(record, indent=1).encode())
+        _record(target, made, {"parts": chosen_parts, "min_area": min_area})
     return made
+
+
+def _record(target: Target, made: Exported, settings: dict[str, Any]) -> None:
+    facts = {"recoseg": __version__, "names": list(target.names), **settings, **made.to_dict()}
+    target.write(RECORD, json.dumps({**facts, "out": made.out.name}, indent=1).encode())
 
 
 def _parts(format: str, parts: Parts | None) -> Parts:
@@ -144,12 +145,11 @@ def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ..
     return tuple(dict.fromkeys(wanted))
 
 
-def _renumbered(picture: Picture, source: Source, kept: tuple[str, ...]) -> Picture:
+def _renumbered(labels: Labels, source: Source, kept: tuple[str, ...]) -> Labels:
     if kept == source.names:
-        return picture
+        return labels
     table = [kept.index(name) if name in kept else VOID for name in source.names]
-    labels: Labels = np.array([*table, VOID], np.int32)[picture.labels]
-    return dataclasses.replace(picture, labels=labels)
+    return np.asarray(np.array([*table, VOID], np.int32)[labels])
 
 
 @contextlib.contextmanager

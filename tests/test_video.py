@@ -34,10 +34,10 @@ def segmenter(tmp_path_factory):
     """Of red and blue, whose borders are not sharpened."""
     folder, toy = tmp_path_factory.mktemp("bank"), Toy()
     examples = {
-        name: [paint(folder / name / f"{i}.png", "white", name) for i in range(2)]
+        name: [paint(folder / name / f"{i}.png", "white", name, 64) for i in range(2)]
         for name in ("red", "blue")
     }
-    recipe = LITE.replace(archive_size=64, image_size=64, k=2)
+    recipe = LITE.replace(archive_size=64, image_size=64, k=2, ce=False)
     models = Models(toy, toy, toy)
     bank = ConceptBank.build(
         ["red", "blue"], None, recipe, examples=examples, models=models, progress=False
@@ -158,8 +158,8 @@ def test_frames_of_a_folder_are_taken_in_natural_order(tmp_path, segmenter):
     assert list(record["images"]) == [f"f{i}.png" for i in range(12)]
     rate, drawn = seen(tmp_path / "frames/out/overlay.mp4")
     assert (made.fps, rate) == (5, 5)
-    reds = [picture[:, :, 0].mean() > picture[:, :, 2].mean() for picture in drawn]
-    assert reds.index(False) == 10
+    apart = [np.abs(picture.astype(int) - drawn[0]).mean() for picture in drawn]
+    assert int(np.argmax(apart)) == 10
     assert go(source, segmenter, tmp_path / "frames/out", fps=5).kept == 12
 
 
@@ -206,7 +206,11 @@ def test_smoothing_lessens_flicker_and_nothing_else_at_zero(tmp_path, segmenter)
         out = tmp_path / f"out{smooth}"
         go(source, segmenter, out, smooth=smooth)
         change[smooth] = flicker(labels(out))
-    assert change[0.0] > 1.5 * change[0.5] > 2 * change[0.9] > 0
+    # Averages of independent noise are correlated by S from frame to frame, and change sign with
+    # the probability arccos(S) / pi: 0.5, 0.33 and 0.14.
+    assert change[0.0] == pytest.approx(0.5, abs=0.06)
+    assert change[0.5] == pytest.approx(1 / 3, abs=0.06)
+    assert 0 < change[0.9] < 0.2
     for name, values in labels(tmp_path / "out0.0").items():
         alone = segmenter(source / f"{name}.png").labels
         np.testing.assert_array_equal(values, alone)

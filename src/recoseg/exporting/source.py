@@ -71,7 +71,12 @@ class Folder:
             )
         if images is not None and not images.is_dir():
             raise InputError(f"{images} is not a folder; give the one that was segmented.")
-        self._files = dict(sorted(batch.finished(folder).items()))
+        try:
+            self._files = dict(sorted(batch.finished(folder).items()))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{folder / batch.MANIFEST} is damaged ({error}); run `recoseg segment` again."
+            ) from error
         if not self._files:
             raise InputError(f"{folder} records no segmented image; segment some first.")
         self._tables: dict[Path, ClassTable] = {}
@@ -80,7 +85,8 @@ class Folder:
 
     def __iter__(self) -> Iterator[Picture]:
         """As ``Source``."""
-        for id, file in self._files.items():
+        for name, file in self._files.items():
+            id = _relative(name)
             if not file.is_file():
                 raise InputError(f"{file} is missing; run `recoseg segment` again.")
             table = self._table(file)
@@ -88,8 +94,8 @@ class Folder:
                 raise InputError(
                     f"{file.parent} has other names than the rest; segment all images alike."
                 )
-            photo = None if self.images is None else self.images / _relative(id)
-            yield _checked(Picture(_relative(id), table.decode(read_values(file), file), photo))
+            photo = None if self.images is None else self.images / id
+            yield _checked(Picture(id, table.decode(read_values(file), file), photo))
 
     def _table(self, file: Path) -> ClassTable:
         if file.parent not in self._tables:

@@ -18,10 +18,11 @@ from recoseg.errors import ImageError, InputError, VideoError
 from recoseg.images import RGB
 
 FOLDER_FPS = Fraction(25)
-# Only formats of files that hold pictures: others fetch further files, or draw text as a film.
+# Only containers of pictures: other formats fetch further files, draw text as a film, or find one
+# in anything that holds a few JPEGs.
 _FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,apng,h264,"
-    "hevc,m4v,mjpeg,mxf,dv,yuv4mpegpipe,ivf,rm,nut,wtv"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif,apng,mxf,dv,"
+    "yuv4mpegpipe,ivf,rm,nut,wtv"
 )
 
 

@@ -67,4 +67,4 @@ class Coco:
     def _segmentation(self, region: Region) -> Any:
         if self._as_polygons:
             return [ring.ravel().tolist() for ring in polygons.outlines(region)]
-        return rle.coco(region.whole())
+        return rle.coco(region)

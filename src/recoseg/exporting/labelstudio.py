@@ -58,7 +58,7 @@ class LabelStudio:
 
     def _values(self, region: Region) -> Iterator[dict[str, Any]]:
         if not self._as_polygons:
-            yield {"format": "rle", "rle": rle.brush(region.whole())}
+            yield {"format": "rle", "rle": rle.brush(region)}
             return
         height, width = region.size
         for ring in polygons.outlines(region):

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recoseg.errors import InputError
-from recoseg.exporting.regions import Mask
+from recoseg.exporting.regions import Region
 
 # Of the four lengths in bits that a Label Studio stream may use.
 _BITS = (4, 8, 12, 16)
 _CHANNELS = 4
 
 
-def coco(mask: Mask) -> dict[str, Any]:
-    """COCO's compressed RLE of an (H, W) mask.
+def coco(region: Region) -> dict[str, Any]:
+    """COCO's compressed RLE of a region: runs down the columns of the image.
 
     Raises:
         InputError: pycocotools is not installed.
@@ -25,36 +25,55 @@ def coco(mask: Mask) -> dict[str, Any]:
         from pycocotools import mask as coder
     except ImportError as error:
         raise InputError("COCO's RLE needs pycocotools; pip install 'recoseg[export]'.") from error
-    encoded = coder.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
+    size = list(region.size)
+    runs = {"size": size, "counts": runs_of(region, columns=True).tolist()}
+    return {"size": size, "counts": coder.frPyObjects(runs, *size)["counts"].decode("ascii")}
 
 
-def brush(mask: Mask) -> list[int]:
-    """Label Studio's RLE of an (H, W) mask: bytes of a bit stream.
+def brush(region: Region) -> list[int]:
+    """Label Studio's RLE of a region: bytes of a bit stream.
 
     The stream holds the image's R, G, B, A values row by row, here all 255 inside and 0 outside.
     It begins with their count (32 bits), their width less one (5), and four lengths less one (4
     each). Then each run has a 1, the index of one of the lengths (2 bits), the run's length less
     one in so many bits, and the value (8).
     """
-    starts, lengths, values = _runs(mask.ravel())
-    del starts
-    head = f"{mask.size * _CHANNELS:032b}{8 - 1:05b}" + "".join(f"{bits - 1:04b}" for bits in _BITS)
-    pieces = [head]
-    for length, value in zip(lengths.tolist(), values.tolist(), strict=True):
+    height, width = region.size
+    head = f"{height * width * _CHANNELS:032b}{8 - 1:05b}"
+    pieces = [head + "".join(f"{bits - 1:04b}" for bits in _BITS)]
+    for number, length in enumerate(runs_of(region, columns=False).tolist()):
         left = length * _CHANNELS
         while left:
             part = min(left, 1 << _BITS[-1])
             which = next(i for i, bits in enumerate(_BITS) if part <= 1 << bits)
-            pieces.append(f"1{which:02b}{part - 1:0{_BITS[which]}b}{255 if value else 0:08b}")
+            value = 255 * (number % 2)
+            pieces.append(f"1{which:02b}{part - 1:0{_BITS[which]}b}{value:08b}")
             left -= part
     stream = np.frombuffer("".join(pieces).encode("ascii"), np.uint8) - ord("0")
     packed: list[int] = np.packbits(stream).tolist()
     return packed
 
 
-def _runs(flat: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64], Mask]:
-    """Start, length and value of each run of a flat array."""
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    lengths = np.diff(np.append(starts, len(flat)))
-    return starts, lengths, flat[starts]
+def runs_of(region: Region, columns: bool) -> NDArray[np.int64]:
+    """Lengths of the runs outside, inside, outside ... the region, in order over the image.
+
+    Made of the region's box alone, for there may be thousands of small ones in a large image.
+
+    Args:
+        region: a region with at least one pixel.
+        columns: go down the columns, else along the rows.
+    """
+    mask, (height, width) = region.mask, region.size
+    first, offset, length = (region.top, region.left, width)
+    if columns:
+        mask, first, offset, length = mask.T, region.left, region.top, height
+    steps = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    ends = []
+    for step in (1, -1):
+        line, place = np.nonzero(steps == step)
+        ends.append((first + line) * length + offset + place)
+    # A run that reaches the end of a line goes on at the start of the next.
+    apart = ends[0][1:] != ends[1][:-1]
+    starts, stops = ends[0][np.append(True, apart)], ends[1][np.append(apart, True)]
+    bounds = np.stack([starts, stops], axis=1).ravel()
+    return np.diff(np.concatenate([[0], bounds, [height * width]]))

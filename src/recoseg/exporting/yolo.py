@@ -32,7 +32,7 @@ class Yolo:
         """As ``Sink``."""
         # Every JSON string is one of YAML too, whatever the name holds.
         names = [f"  {i}: {json.dumps(name)}\n" for i, name in enumerate(self._target.names)]
-        head = "path: .\ntrain: images/train\nval: images/train\n"
+        head = "train: images/train\nval: images/train\n"
         text = head + f"nc: {len(names)}\nnames:\n" + "".join(names)
         self._target.renamed.update(self._stem.changed)
         self._target.write("data.yaml", text.encode())

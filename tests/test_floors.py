@@ -35,7 +35,7 @@ TABLE = {
         bankfile concepts scoremaps shortlist segmentation segment thresholds
     """,
     "4 measure, learn, hand over": """
-        jobs batch doctor datasets measuring reporting learning
+        jobs batch doctor datasets measuring reporting learning exporting video
     """,
     "5 doors": """
         cli __init__ __main__

@@ -51,7 +51,18 @@ _HOMES = {
     "LITE": "recipe",
     "RecosegError": "errors",
 }
-_MODULES = ("cosegment", "datasets", "errors", "images", "models", "palette", "recipe", "refine")
+_MODULES = (
+    "cosegment",
+    "datasets",
+    "errors",
+    "exporting",
+    "images",
+    "models",
+    "palette",
+    "recipe",
+    "refine",
+    "video",
+)
 
 __all__ = ["__version__", *_HOMES]
 

@@ -125,7 +125,7 @@ class _Manifest:
 
     def __enter__(self) -> _Manifest:
         if self.path.exists():
-            held = _parse(self.path)
+            held = read_manifest(self.path)
             # Results of other settings are not deleted, only made again one by one.
             if held.get("settings") == self.settings and held.get("recoseg") == __version__:
                 self.images = held["images"]
@@ -173,7 +173,9 @@ class _Manifest:
 
 def finished(out: Path) -> dict[str, Path]:
     """Image id to the indexed PNG of its labels, of all that a folder's manifest records."""
-    return {id: out / entry["labels"] for id, entry in _parse(out / MANIFEST)["images"].items()}
+    return {
+        id: out / entry["labels"] for id, entry in read_manifest(out / MANIFEST)["images"].items()
+    }
 
 
 def segmenter_settings(segmenter: Segmenter) -> dict[str, Any]:
@@ -207,7 +209,8 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a folder of results; InputError if it is something else."""
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

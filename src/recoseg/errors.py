@@ -66,5 +66,9 @@ class StudentError(RecosegError):
     """A student's file is damaged, foreign or of another version, or does not fit its use."""
 
 
+class VideoError(RecosegError):
+    """A video cannot be read, holds nothing, or cannot be written."""
+
+
 class TrainingError(RecosegError):
     """Training cannot start, go on, or be resumed as asked."""

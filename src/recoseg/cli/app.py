@@ -15,6 +15,7 @@ from recoseg.cli import (
     archive_verbs,
     concept_verbs,
     dataset_verbs,
+    export_verbs,
     machine_verbs,
     measure_verbs,
     report_verbs,
@@ -32,6 +33,8 @@ VERBS = (
     "search",
     "concept",
     "segment",
+    "export",
+    "video",
     "adapt",
     "onnx",
     "evaluate",
@@ -105,6 +108,8 @@ app.command("index", rich_help_panel="Photos")(archive_verbs.index)
 app.command("search", rich_help_panel="Photos")(archive_verbs.search)
 app.add_typer(concept_verbs.app, name="concept", rich_help_panel="Concepts")
 app.command("segment", rich_help_panel="Segmentation")(segment_verbs.segment)
+app.command("export", rich_help_panel="Segmentation")(export_verbs.export)
+app.command("video", rich_help_panel="Segmentation")(export_verbs.video)
 app.command("adapt", rich_help_panel="Segmentation")(adapt_verbs.adapt)
 app.command("onnx", rich_help_panel="Segmentation")(adapt_verbs.onnx)
 app.command("evaluate", rich_help_panel="Measurement")(measure_verbs.evaluate)

@@ -87,14 +87,8 @@ def segment(
     from recoseg.learning import adaptation
 
     found = jobs.gather(images, leave_out=out)
-    chosen = [name.strip() for name in concepts.split(",")] if concepts is not None else None
-    segmenter: Segmenter | Student
-    if student is not None:
-        _refuse(bank=bank, unknown=unknown or None, shortlist=shortlist, temperature=temperature)
-        segmenter = _of_student(student, chosen, refine, device)
-    else:
-        settings = (refine is not False, unknown, shortlist, temperature, device)
-        segmenter = _of_bank(bank or "everyday", chosen, *settings)
+    settings = (refine, unknown, shortlist, temperature, device)
+    segmenter = chosen_segmenter(bank, student, concepts, *settings)
     outcomes = []
     facts = adaptation.teacher_facts(segmenter)
     for outcome in batch.run(found, segmenter, out, facts, progress=not quiet):
@@ -102,6 +96,25 @@ def segment(
         if outcome.state == "failed":
             say(f"failed {outcome.id}: {outcome.reason}")
     _report(outcomes, as_json)
+
+
+def chosen_segmenter(
+    bank: str | None,
+    student: Path | None,
+    concepts: str | None,
+    refine: bool | None,
+    unknown: bool,
+    shortlist: int | None,
+    temperature: float | None,
+    device: str | None,
+) -> Segmenter | Student:
+    """A bank's segmenter, or a student, as the options say."""
+    chosen = [name.strip() for name in concepts.split(",")] if concepts is not None else None
+    if student is not None:
+        _refuse(bank=bank, unknown=unknown or None, shortlist=shortlist, temperature=temperature)
+        return _of_student(student, chosen, refine, device)
+    settings = (refine is not False, unknown, shortlist, temperature, device)
+    return _of_bank(bank or "everyday", chosen, *settings)
 
 
 def _of_bank(

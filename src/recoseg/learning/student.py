@@ -16,14 +16,12 @@ from recoseg import images, palette
 from recoseg.errors import InputError, RecosegError, StudentError, UnknownConcept
 from recoseg.images import RGB, ImageLike
 from recoseg.learning.deeplab import STRIDE, Architecture, Network, padded
+from recoseg.learning.sharpening import sharpened
 from recoseg.models.lite import fold_batch_norms
 from recoseg.models.registry import default_device
-from recoseg.recipe import CRF
-from recoseg.refine import refine as crf_refine
 from recoseg.sealed import Seal
-from recoseg.segment import decided, working_size
+from recoseg.segment import decided
 from recoseg.segmentation import Segmentation
-from recoseg.similarity import upsample
 
 TILE = 1024
 OVERLAP = 128
@@ -124,10 +122,24 @@ class Student:
         if concepts is not None:
             return self.choose(concepts)(image, refine=refine)
         pixels = images.read(image)
-        height, width = pixels.shape[:2]
-        maps = torch.softmax(self.logits(pixels), dim=0)
-        if self.refine if refine is None else refine:
-            chosen = _sharpened(maps, pixels)
+        sharpen = self.refine if refine is None else refine
+        return self.decide(pixels, self.probabilities(pixels), sharpen)
+
+    def probabilities(self, image: RGB) -> Tensor:
+        """(C, h, w) at stride 4 of a uint8 (H, W, 3) image padded to multiples of 32."""
+        return torch.softmax(self.logits(image), dim=0)
+
+    def decide(self, image: RGB, maps: Tensor, refine: bool) -> Segmentation:
+        """Labels of an image from the maps that ``probabilities`` gives for it.
+
+        Args:
+            image: uint8 (H, W, 3).
+            maps: its maps.
+            refine: sharpen borders.
+        """
+        height, width = image.shape[:2]
+        if refine:
+            chosen = sharpened(maps, image)
             winners, confidence = decided(chosen, (height, width))
         else:
             whole = maps.shape[1] * STRIDE, maps.shape[2] * STRIDE
@@ -136,7 +148,7 @@ class Student:
             labels=winners[:height, :width].astype("uint8" if len(self.names) <= 256 else "uint16"),
             names=self.names,
             confidence=confidence[:height, :width],
-            image=pixels,
+            image=image,
             maps=maps[:, : -(-height // STRIDE), : -(-width // STRIDE)].cpu(),
         )
 
@@ -236,14 +248,3 @@ def _weight(size: int) -> Tensor:
     place = torch.arange(size) + 0.5
     ramp = torch.minimum(place, size - place) / (OVERLAP / STRIDE)
     return ramp.clamp(max=1)
-
-
-def _sharpened(maps: Tensor, image: RGB) -> Tensor:
-    """CRF of probabilities at stride 4, on the working grid of the image."""
-    size = working_size(image)
-    whole = maps.shape[1] * STRIDE, maps.shape[2] * STRIDE
-    height, width = image.shape[:2]
-    scale = whole[0] / height, whole[1] / width
-    grid = round(size[0] * scale[0]), round(size[1] * scale[1])
-    scores = upsample(maps[None], grid)[0, :, : size[0], : size[1]]
-    return crf_refine(scores.clamp_min(1e-6).log(), images.resize(image, size), CRF())

@@ -1,0 +1,133 @@
+"""``recoseg export`` and ``recoseg video``: results for other tools, and moving pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from recoseg.cli.output import Device, Json, Quiet, say, show
+from recoseg.cli.segment_verbs import (
+    Bank,
+    Refine,
+    Shortlist,
+    StudentFile,
+    Temperature,
+    Unknown,
+    chosen_segmenter,
+)
+from recoseg.cli.segment_verbs import Concepts as SomeConcepts
+
+Format = Annotated[
+    str,
+    typer.Argument(
+        help="masks, voc, coco-rle, coco-polygons, yolo, cvat, labelstudio, labelstudio-polygons "
+        "or huggingface."
+    ),
+]
+Photos = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="The photos that were segmented; voc and yolo hold them."),
+]
+Concepts = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,C", help="Only these, in this order.", show_default="all"),
+]
+PartsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="An annotation per `class` or per connected `component`.",
+        show_default="class; yolo: component",
+    ),
+]
+
+
+def export(
+    segmented: Annotated[Path, typer.Argument(help="A folder that `recoseg segment` filled.")],
+    format: Format,
+    out: Annotated[Path, typer.Option(help="Folder to make; it must not exist yet.")],
+    images: Photos = None,
+    concepts: Concepts = None,
+    parts: PartsOption = None,
+    min_area: Annotated[
+        int, typer.Option(min=1, help="Leave out annotations of fewer pixels.")
+    ] = 1,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="Before each image's path, for Label Studio.", show_default="local files"
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write label maps in the format of another tool.
+
+    The folder is made whole or not at all. `unknown` and void pixels are left out. What the format
+    could not hold by its name is listed in recoseg.json, with what was written.
+    """
+    from recoseg import exporting
+    from recoseg.exporting.regions import Parts
+    from recoseg.exporting.target import PREFIX
+
+    made = exporting.write(
+        segmented,
+        format,
+        out,
+        names=None if concepts is None else [name.strip() for name in concepts.split(",")],
+        parts=cast(Parts | None, parts),
+        min_area=min_area,
+        images=images,
+        prefix=PREFIX if prefix is None else prefix,
+        progress=not quiet,
+    )
+    for old, new in made.renamed.items():
+        say(f"renamed {old}: {new}")
+    columns = ("folder", "format", "images", "annotations", "too small")
+    row = (made.out, made.format, made.images, made.annotations, made.small)
+    show(made.to_dict(), columns, [row], as_json=as_json)
+
+
+def video(
+    source: Annotated[str, typer.Argument(help="A video file, or a folder of frames.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    bank: Bank = None,
+    student: StudentFile = None,
+    concepts: SomeConcepts = None,
+    smooth: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.999, metavar="S", help="How much scores linger: 0 not at all, 0.7 well."
+        ),
+    ] = 0.0,
+    every: Annotated[int, typer.Option(min=1, metavar="N", help="Take each N-th frame.")] = 1,
+    fps: Annotated[
+        float | None, typer.Option(help="Of a folder of frames.", show_default="25")
+    ] = None,
+    refine: Refine = None,
+    unknown: Unknown = False,
+    shortlist: Shortlist = None,
+    temperature: Temperature = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Name every pixel of a video's frames, and lay the names' colours over it.
+
+    Fills the folder with labels/ (indexed PNG and names.json), overlay.mp4 and manifest.json, all
+    of which `export` takes. Run it again after an interruption: it goes on where it was.
+    """
+    from recoseg.video import segment_video
+
+    settings = (refine, unknown, shortlist, temperature, device)
+    segmenter = chosen_segmenter(bank, student, concepts, *settings)
+    clip = segment_video(
+        source, segmenter, out, smooth=smooth, every=every, fps=fps, progress=not quiet
+    )
+    for reason in clip.skipped:
+        say(f"skipped {reason}")
+    height, width = clip.size
+    columns = ("folder", "frames", "kept", "per second", "size", "cuts")
+    row = (clip.out, clip.frames, clip.kept, f"{clip.fps:g}", f"{width}x{height}", clip.cuts)
+    show(clip.to_dict(), columns, [row], as_json=as_json)

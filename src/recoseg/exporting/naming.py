@@ -1,0 +1,67 @@
+"""Names of classes and files as a format can hold them, each still its own."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
+
+LONGEST = 120
+
+
+class Unique:
+    """Gives each text a clean name that no other got, not even in other capitals."""
+
+    def __init__(self, clean: Callable[[str], str], taken: Iterable[str] = ()) -> None:
+        """Clean by ``clean``; the names in ``taken`` are given to nobody."""
+        self._clean = clean
+        self._taken = {name.casefold() for name in taken}
+        self.changed: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        """The name of ``text``; ``changed`` remembers it if it is another."""
+        base = self._clean(text)
+        name, count = base, 1
+        while name.casefold() in self._taken:
+            count += 1
+            name = f"{base}_{count}"
+        self._taken.add(name.casefold())
+        if name != text:
+            self.changed[text] = name
+        return name
+
+
+class Stems(Unique):
+    """Gives each image's id a name without suffix; a new suffix alone is no change."""
+
+    def __call__(self, text: str) -> str:
+        """The name of the image ``text``."""
+        name = super().__call__(text)
+        if name == str(PurePosixPath(text).with_suffix("")):
+            del self.changed[text]
+        return name
+
+
+def file_stem(id: str) -> str:
+    """An image's path as one plain file name without suffix, of ASCII letters, digits, ``._-``."""
+    stem = str(PurePosixPath(id).with_suffix(""))
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", plain).strip(".-_")[:LONGEST] or "image"
+
+
+def path_stem(id: str) -> str:
+    """An image's path without suffix on one line, folders, spaces and all; never a comment."""
+    stem = line(str(PurePosixPath(id).with_suffix("")))
+    return "_" + stem[1:] if stem.startswith("#") else stem
+
+
+def line(text: str) -> str:
+    """``text`` on one line, without control characters or blanks at its ends."""
+    kept = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(kept.split()) or "_"
+
+
+def map_label(text: str) -> str:
+    """A class's name where ``:``, ``,`` and ``#`` have a meaning."""
+    return re.sub(r"[:,#]", "_", line(text))

@@ -1,0 +1,162 @@
+"""Formats of label maps: recoseg's own, PASCAL VOC, and CVAT's segmentation mask 1.1."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from recoseg.errors import InputError
+from recoseg.exporting import naming, photos
+from recoseg.exporting.regions import VOID, Labels, Region
+from recoseg.exporting.source import Picture
+from recoseg.exporting.target import Target, photo_of
+
+MOST = 254
+BACKGROUND, IGNORED = "background", "ignored"
+_VOID_COLOUR = (224, 224, 192)
+
+
+class Masks:
+    """Indexed PNG and names.json, as ``recoseg segment`` writes them; void is 255, or 65535."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._stem = naming.Stems(naming.path_stem)
+        self._deep = len(target.names) > MOST + 1
+
+    def add(self, picture: Picture, found: Sequence[Region]) -> None:
+        """As ``Sink``."""
+        target, stem = self._target, self._stem(picture.id)
+        if self._deep:
+            data = png(picture.labels.astype(np.uint16))
+        else:
+            palette = np.zeros((256, 3), np.uint8)
+            palette[: len(target.names)] = target.colours
+            data = png(picture.labels.astype(np.uint8), palette)
+        target.write(f"labels/{stem}.png", data)
+
+    def close(self) -> None:
+        """As ``Sink``."""
+        rows = zip(self._target.names, self._target.colours.tolist(), strict=True)
+        table = [{"id": i, "name": n, "colour": c} for i, (n, c) in enumerate(rows)]
+        if self._deep:
+            table.append({"id": 65535, "name": "void", "colour": [0, 0, 0]})
+        self._target.renamed.update(self._stem.changed)
+        self._target.write("labels/names.json", json.dumps(table, indent=1).encode())
+
+
+class Voc:
+    """PASCAL VOC's folders; index 0 is the background, of which there is none, and 255 is void."""
+
+    def __init__(self, target: Target) -> None:
+        _check(target, "voc")
+        self._target = target
+        self._stem = naming.Stems(naming.file_stem)
+        self._stems: list[str] = []
+        self._palette = np.zeros((256, 3), np.uint8)
+        self._palette[1 : len(target.names) + 1] = target.colours
+        self._palette[255] = _VOID_COLOUR
+
+    def add(self, picture: Picture, found: Sequence[Region]) -> None:
+        """As ``Sink``."""
+        photo, stem = photo_of(picture, "voc"), self._stem(picture.id)
+        self._stems.append(stem)
+        _, data = photos.carried(photo, {".jpg", ".jpeg"})
+        self._target.write(f"JPEGImages/{stem}.jpg", data)
+        labels = np.where(picture.labels == VOID, 255, picture.labels + 1).astype(np.uint8)
+        self._target.write(f"SegmentationClass/{stem}.png", png(labels, self._palette))
+
+    def close(self) -> None:
+        """As ``Sink``."""
+        listing = "".join(f"{stem}\n" for stem in self._stems)
+        self._target.write("ImageSets/Segmentation/trainval.txt", listing.encode())
+        self._target.renamed.update(self._stem.changed)
+        names = _class_names(self._target, naming.map_label)
+        self._target.write("labels.txt", "".join(f"{n}\n" for n in (BACKGROUND, *names)).encode())
+        # Datumaro, and so CVAT, knows the classes by their colours.
+        colours = np.vstack([self._target.colours, [_VOID_COLOUR]])
+        self._target.write("labelmap.txt", _label_map([*names, IGNORED], colours))
+
+
+class Cvat:
+    """CVAT's segmentation mask 1.1; zip the folder's content and upload it as annotations."""
+
+    def __init__(self, target: Target) -> None:
+        _check(target, "cvat")
+        self._target = target
+        self._stem = naming.Stems(naming.path_stem)
+        self._stems: list[str] = []
+        self._instances = standard_colours()
+
+    def add(self, picture: Picture, found: Sequence[Region]) -> None:
+        """As ``Sink``."""
+        if len(found) > MOST:
+            raise InputError(
+                f"{picture.id} has {len(found)} parts and cvat tells {MOST} apart; leave out small "
+                "ones (--min-area), or make one part per class."
+            )
+        stem = self._stem(picture.id)
+        self._stems.append(stem)
+        classes = np.vstack([self._target.colours, [(0, 0, 0)]]).astype(np.uint8)
+        parts: Labels = np.zeros_like(picture.labels)
+        for number, region in enumerate(found, start=1):
+            parts[region.window][region.mask] = number
+        # The last row is the background's, which -1 finds.
+        self._target.write(f"SegmentationClass/{stem}.png", png(classes[picture.labels]))
+        self._target.write(f"SegmentationObject/{stem}.png", png(self._instances[parts]))
+
+    def close(self) -> None:
+        """As ``Sink``."""
+        listing = "".join(f"{stem}\n" for stem in self._stems)
+        self._target.write("ImageSets/Segmentation/default.txt", listing.encode())
+        self._target.renamed.update(self._stem.changed)
+        names = _class_names(self._target, naming.map_label)
+        self._target.write("labelmap.txt", _label_map(names, self._target.colours))
+
+
+def standard_colours() -> NDArray[np.uint8]:
+    """(256, 3) RGB of PASCAL VOC: the bits of an index, three by three, from the highest down."""
+    index = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for step in range(8):
+        for channel in range(3):
+            bit = (index >> (3 * step + channel)) & 1
+            colours[:, channel] |= (bit << (7 - step)).astype(np.uint8)
+    return colours
+
+
+def png(pixels: NDArray[Any], palette: NDArray[np.uint8] | None = None) -> bytes:
+    """A PNG of (H, W) indices with their palette, of deep (H, W) values, or of (H, W, 3) RGB."""
+    image = Image.fromarray(pixels)
+    if palette is not None:
+        image = image.convert("P")
+        image.putpalette(palette.tobytes())
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _check(target: Target, format: str) -> None:
+    if len(target.names) > MOST:
+        raise InputError(
+            f"{format} holds {MOST} classes and there are {len(target.names)}; choose some by name."
+        )
+
+
+def _label_map(names: Sequence[str], colours: NDArray[np.uint8]) -> bytes:
+    rows = zip((BACKGROUND, *names), [(0, 0, 0), *colours.tolist()], strict=True)
+    lines = [f"{name}:{r},{g},{b}::\n" for name, (r, g, b) in rows]
+    return "".join(["# label:color_rgb:parts:actions\n", *lines]).encode()
+
+
+def _class_names(target: Target, clean: Callable[[str], str]) -> list[str]:
+    unique = naming.Unique(clean, [BACKGROUND, IGNORED])
+    names = [unique(name) for name in target.names]
+    target.renamed.update(unique.changed)
+    return names

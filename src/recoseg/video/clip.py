@@ -1,0 +1,221 @@
+"""A video into a folder of label maps and an overlay, resumable after a kill."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from recoseg import __version__, batch, durable
+from recoseg.errors import InputError, VideoError
+from recoseg.images import RGB
+from recoseg.learning.adaptation import teacher_facts
+from recoseg.learning.student import Student
+from recoseg.progress import Progress, track
+from recoseg.segment import Segmenter
+from recoseg.segmentation import Segmentation
+from recoseg.video.frames import Frame, Frames, open_frames
+from recoseg.video.overlay import write_video
+from recoseg.video.smoothing import Memory
+from recoseg.video.steady import Steady
+
+OVERLAY = "overlay.mp4"
+MEMORY = ".memory-{}.npz"
+SAVE_EVERY = 2.0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What was made of a video.
+
+    Attributes:
+        out: the folder: ``labels/``, ``overlay.mp4``, ``manifest.json``.
+        frames: how many label maps there are.
+        kept: how many of them were there already.
+        fps: of the overlay.
+        size: (height, width).
+        cuts: how many were seen.
+        skipped: what could not be read, in words.
+    """
+
+    out: Path
+    frames: int
+    kept: int
+    fps: float
+    size: tuple[int, int]
+    cuts: int
+    skipped: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            **vars(self),
+            "out": str(self.out),
+            "size": list(self.size),
+            "skipped": list(self.skipped),
+            "overlay": str(self.out / OVERLAY),
+        }
+
+
+def segment_video(
+    source: str | Path,
+    segmenter: Segmenter | Student,
+    out: str | Path,
+    *,
+    smooth: float = 0.0,
+    every: int = 1,
+    fps: float | None = None,
+    progress: Progress = True,
+) -> Clip:
+    """Segment the frames of a video and lay the labels over them.
+
+    The same call goes on after an interruption; label maps are then those of an uninterrupted run.
+
+    Args:
+        source: a video file, or a folder of frames, which are taken in natural order.
+        segmenter: whose labels.
+        out: the folder to fill.
+        smooth: how much scores linger, 0 (not at all) to below 1; see ``Memory``.
+        every: take each so-many-th frame; the overlay then has as many fewer frames per second.
+        fps: of a folder of frames.
+        progress: as in ``recoseg.progress.track``.
+
+    Raises:
+        VideoError: no video, no frame, or frames of different sizes.
+        InputError: an argument, or a folder that holds results of something else.
+        IndexBusy: another process writes the same folder.
+    """
+    memory, out = Memory(smooth), Path(out)
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise InputError(f"every must be a whole number from 1, not {every!r}.")
+    frames = open_frames(source, fps, out)
+    asked = {"video": frames.digest, "smooth": smooth, "every": every, "fps": str(frames.fps)}
+    with durable.told(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with durable.lock(out / ".lock", str(out)):
+        record = _Record(out, {**teacher_facts(segmenter), **asked}, memory)
+        kept = len(record.images)
+        try:
+            _segment(frames, segmenter, record, every, progress)
+        finally:
+            record.save()
+        skipped = tuple(frames.skipped)
+        if not record.images:
+            raise VideoError(f"{source} holds no frame that can be read; check the files.")
+        if kept < len(record.images) or not (out / OVERLAY).is_file():
+            _lay_over(frames, record, segmenter.names, every, progress)
+    rate, counts = float(frames.fps / every), (len(record.images), kept)
+    return Clip(out, *counts, rate, record.size(), record.memory.cuts, skipped)
+
+
+def _segment(
+    frames: Frames, segmenter: Segmenter | Student, record: _Record, every: int, progress: Progress
+) -> None:
+    steady = Steady(segmenter, record.memory)
+    left = max(0, -(-frames.total // every) - len(record.images))
+    for frame in track(frames.read(record.next, every), left, "segmenting", progress):
+        record.check(frame)
+        result = steady(frame.image)
+        result.save(record.out / "labels" / f"{frame.stem}.png")
+        record.note(frame, result)
+
+
+def _lay_over(
+    frames: Frames,
+    record: _Record,
+    names: tuple[str, ...],
+    every: int,
+    progress: Progress,
+) -> None:
+    def pictures() -> Iterator[RGB]:
+        for frame in track(frames.read(0, every), len(record.images), "drawing", progress):
+            if frame.id not in record.images:
+                continue
+            labels = np.asarray(Image.open(record.out / record.images[frame.id]["labels"]))
+            nothing = np.zeros(labels.shape, np.float32)
+            drawn = Segmentation(labels, names, nothing, frame.image, torch.zeros(1, 1, 1))
+            yield np.asarray(drawn.overlay())
+
+    write_video(record.out / OVERLAY, pictures(), frames.fps / every)
+
+
+class _Record:
+    """``manifest.json`` as ``recoseg segment`` writes it, and what the next frame needs."""
+
+    def __init__(self, out: Path, settings: Mapping[str, Any], memory: Memory) -> None:
+        self.out, self.memory = out, memory
+        self.settings = json.loads(json.dumps(settings))
+        self.images: dict[str, dict[str, Any]] = {}
+        self.next = 0
+        self.saved = time.monotonic()
+        if (out / batch.MANIFEST).exists():
+            self._go_on()
+
+    def _go_on(self) -> None:
+        held = batch.read_manifest(self.out / batch.MANIFEST)
+        if held.get("settings") != self.settings or held.get("recoseg") != __version__:
+            raise InputError(
+                f"{self.out} holds results of something else, or of other settings; choose another "
+                "folder."
+            )
+        if any(not (self.out / entry["labels"]).is_file() for entry in held["images"].values()):
+            return
+        try:
+            memory = Memory.from_bytes((self.out / held["memory"]).read_bytes())
+        # Without the memory of the last frame all must be made again.
+        except (OSError, ValueError, KeyError):
+            return
+        self.memory, self.images, self.next = memory, held["images"], held["next"]
+
+    def check(self, frame: Frame) -> None:
+        """VideoError for a frame of another size than those before."""
+        height, width = frame.image.shape[:2]
+        if self.images and (height, width) != self.size():
+            rows, columns = self.size()
+            raise VideoError(
+                f"{frame.id} is {width}x{height} and the first frame {columns}x{rows}; give "
+                "frames of one size."
+            )
+
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the label maps."""
+        width, height = next(iter(self.images.values()))["size"]
+        return height, width
+
+    def note(self, frame: Frame, result: Segmentation) -> None:
+        """A frame is done, and its labels are written."""
+        self.images[frame.id] = {
+            "sha256": "",
+            "labels": f"labels/{frame.stem}.png",
+            "overlay": "",
+            "area": {name: round(share, 6) for name, share in result.area.items() if share},
+            "size": [frame.image.shape[1], frame.image.shape[0]],
+        }
+        self.next = frame.index + 1
+        if time.monotonic() - self.saved >= SAVE_EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Write memory and manifest."""
+        data = {
+            "format": batch.FORMAT,
+            "recoseg": __version__,
+            "settings": self.settings,
+            "images": self.images,
+            "next": self.next,
+            "memory": MEMORY.format(self.next),
+        }
+        # The manifest names the memory that belongs to it, whenever a kill comes between the two.
+        durable.write(self.out / data["memory"], self.memory.to_bytes())
+        durable.write(self.out / batch.MANIFEST, json.dumps(data, indent=1).encode())
+        for old in self.out.glob(MEMORY.format("*")):
+            if old.name != data["memory"]:
+                old.unlink(missing_ok=True)
+        self.saved = time.monotonic()

@@ -11,7 +11,7 @@ import torch
 
 from recoseg.errors import InputError, MissingWeights, StudentError, UnknownConcept, UnknownModel
 from recoseg.learning import student as module
-from recoseg.learning.deeplab import Architecture, Network, padded
+from recoseg.learning.deeplab import Architecture, Network, fitted
 from recoseg.learning.student import Student, is_student
 from recoseg.models import encoders
 from tests import pupils
@@ -39,12 +39,29 @@ def test_a_result_has_the_image_s_size_and_probable_labels(made, size):
 def test_labels_are_the_argmax_of_the_plain_network(made):
     """Without folding, tiles and bands: the slow way."""
     image = noise(40, 70)
-    pixels = padded(torch.from_numpy(image).permute(2, 0, 1)[None] / 255)
+    pixels = fitted(torch.from_numpy(image).permute(2, 0, 1)[None] / 255, 0)
+    assert pixels.shape == (1, 3, 32, 64)
     with torch.no_grad():
         maps = made._network.eval()(pixels).softmax(1)
-    whole = torch.nn.functional.interpolate(maps, scale_factor=4, mode="bilinear")
-    expected = whole[0, :, :40, :70].argmax(0).numpy()
+    whole = torch.nn.functional.interpolate(maps, size=(40, 70), mode="bilinear")
+    expected = whole[0].argmax(0).numpy()
     assert (made(image).labels == expected).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "seen"),
+    [
+        ((360, 480), 0, (352, 480)),
+        ((360, 480), 512, (512, 672)),
+        ((480, 360), 512, (672, 512)),
+        ((100, 150), 512, (192, 288)),  # enlarged twice at most
+        ((600, 900), 512, (608, 896)),
+        ((1, 1), 0, (32, 32)),
+        ((1, 500), 512, (32, 992)),
+    ],
+)
+def test_what_the_network_sees(size, short_side, seen):
+    assert tuple(fitted(torch.zeros(1, 3, *size), short_side).shape[-2:]) == seen
 
 
 def test_tiles_of_a_constant_image_agree_with_one_pass(made, monkeypatch):

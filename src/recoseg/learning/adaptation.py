@@ -222,6 +222,7 @@ def _architecture(wanted: Plan, encoder: encoders.Encoder, classes: int) -> Arch
         classes,
         encoder.mean,
         encoder.std,
+        wanted.short_side,
     )
 
 

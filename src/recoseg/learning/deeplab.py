@@ -31,6 +31,7 @@ class Architecture:
         classes: how many.
         mean: of the pixels in [0, 1], per channel.
         std: of the pixels in [0, 1], per channel.
+        short_side: smaller images are enlarged to it in use, at most twice; 0 for none.
     """
 
     encoder: str
@@ -40,6 +41,7 @@ class Architecture:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    short_side: int = 0
 
     def __post_init__(self) -> None:
         if self.output_stride not in (8, 16):
@@ -48,6 +50,8 @@ class Architecture:
             raise InputError("a network needs a class, a channel, and a dropout from 0 to below 1.")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
             raise InputError("mean and std must be three numbers each, std positive.")
+        if not isinstance(self.short_side, int) or not 0 <= self.short_side <= 4096:
+            raise InputError(f"short_side must be from 0 to 4096, not {self.short_side!r}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -107,10 +111,20 @@ class Network(nn.Module):
         return chosen
 
 
-def padded(pixels: Tensor) -> Tensor:
-    """(B, 3, H, W) with the last row and column repeated up to multiples of 32."""
+def fitted(pixels: Tensor, short_side: int) -> Tensor:
+    """(B, 3, H, W) stretched to multiples of 32, after what ``Architecture.short_side`` asks.
+
+    Padding instead would put pixels that no photo has before the pyramid's mean of the image.
+    """
     height, width = pixels.shape[-2:]
-    return F.pad(pixels, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+    short = torch.sym_min(height, width)
+    wanted = torch.sym_max(short, torch.sym_min(2 * short, short_side))
+    # In whole numbers, so that ONNX computes the same sizes of images of any size.
+    size: Any = [
+        torch.sym_max(MULTIPLE, (side * wanted // short + MULTIPLE // 2) // MULTIPLE * MULTIPLE)
+        for side in (height, width)
+    ]
+    return F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
 
 
 def _whole(architecture: Architecture) -> Any:

@@ -1,7 +1,7 @@
 """A student as an ONNX file: pixels in, labels out, nothing else needed to run it.
 
 Input ``image``, uint8 (H, W, 3) RGB of any size; outputs ``labels``, uint8 (H, W), and
-``confidence``, float32 (H, W). Normalisation, padding and resizing are inside; names and colours
+``confidence``, float32 (H, W). Normalisation and resizing are inside; names and colours
 are in the metadata. Images are not cut into tiles: memory grows with their size.
 """
 
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from recoseg import durable, images, palette
 from recoseg.errors import InputError, StudentError
 from recoseg.images import ImageLike
-from recoseg.learning.deeplab import MULTIPLE, STRIDE, padded
+from recoseg.learning.deeplab import fitted
 from recoseg.learning.student import Student
 
 OPSET = 18
@@ -92,23 +92,23 @@ def export(
 class _Door(nn.Module):
     """uint8 (H, W, 3) to labels and confidence (H, W)."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, short_side: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.short_side = network, short_side
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        height, width = image.shape[0], image.shape[1]
-        pixels = padded(image.permute(2, 0, 1)[None].float() / 255)
+        pixels = fitted(image.permute(2, 0, 1)[None].float() / 255, self.short_side)
         maps = torch.softmax(self.network(pixels), dim=1)
-        whole = F.interpolate(maps, scale_factor=STRIDE, mode="bilinear", align_corners=False)
-        confidence, labels = whole[0, :, :height, :width].max(dim=0)
+        size = [image.shape[0], image.shape[1]]
+        whole = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+        confidence, labels = whole[0].max(dim=0)
         return labels.to(torch.uint8), confidence
 
 
 def _graph(student: Student) -> Any:
     import onnx
 
-    door = _Door(student.inference).cpu().eval()
+    door = _Door(student.inference, student.architecture.short_side).cpu().eval()
     image = torch.zeros(*EXAMPLE, 3, dtype=torch.uint8)
     sides = {0: torch.export.Dim("height", min=2), 1: torch.export.Dim("width", min=2)}
     stream = io.BytesIO()
@@ -162,7 +162,6 @@ def _describe(model: Any, student: Student, int8: bool) -> None:
         "names": list(student.names),
         "colours": palette.colours(len(student.names)).tolist(),
         "int8": int8,
-        "multiple": MULTIPLE,
         "provenance": student.provenance,
     }
     del model.metadata_props[:]

@@ -39,6 +39,7 @@ class Plan:
         balance: exponent of the classes' weights: a class that labels the share f of the pixels
             weighs f ** -balance, 0 is the paper's plain mean over pixels.
         average: decay of the moving average of the weights that becomes the student; 0 for none.
+        short_side: the student enlarges smaller images to it in use; see ``Architecture``.
         precision: ``"auto"`` is bfloat16 on GPUs that compute in it, else float32.
     """
 
@@ -63,6 +64,7 @@ class Plan:
     frozen_norms: bool = False
     balance: float = 0.0
     average: float = 0.0
+    short_side: int = 0
     precision: str = "auto"
 
     def __post_init__(self) -> None:
@@ -153,5 +155,6 @@ _SMALL = Plan(
     frozen_norms=True,
     balance=0.5,
     average=0.99,
+    short_side=512,
 )
 PRESETS = {plan.name: plan for plan in (_PAPER, _SMALL)}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recoseg import images, palette
 from recoseg.errors import InputError, RecosegError, StudentError, UnknownConcept
 from recoseg.images import RGB, ImageLike
-from recoseg.learning.deeplab import STRIDE, Architecture, Network, padded
+from recoseg.learning.deeplab import STRIDE, Architecture, Network, fitted
 from recoseg.learning.sharpening import sharpened
 from recoseg.models.lite import fold_batch_norms
 from recoseg.models.registry import default_device
@@ -126,7 +126,7 @@ class Student:
         return self.decide(pixels, self.probabilities(pixels), sharpen)
 
     def probabilities(self, image: RGB) -> Tensor:
-        """(C, h, w) at stride 4 of a uint8 (H, W, 3) image padded to multiples of 32."""
+        """(C, h, w) of a uint8 (H, W, 3) image, at stride 4 of what the network sees of it."""
         return torch.softmax(self.logits(image), dim=0)
 
     def decide(self, image: RGB, maps: Tensor, refine: bool) -> Segmentation:
@@ -138,18 +138,14 @@ class Student:
             refine: sharpen borders.
         """
         height, width = image.shape[:2]
-        if refine:
-            chosen = sharpened(maps, image)
-            winners, confidence = decided(chosen, (height, width))
-        else:
-            whole = maps.shape[1] * STRIDE, maps.shape[2] * STRIDE
-            winners, confidence = decided(maps, whole)
+        chosen = sharpened(maps, image) if refine else maps
+        labels, confidence = decided(chosen, (height, width))
         return Segmentation(
-            labels=winners[:height, :width].astype("uint8" if len(self.names) <= 256 else "uint16"),
+            labels=labels.astype("uint8" if len(self.names) <= 256 else "uint16"),
             names=self.names,
-            confidence=confidence[:height, :width],
+            confidence=confidence,
             image=image,
-            maps=maps[:, : -(-height // STRIDE), : -(-width // STRIDE)].cpu(),
+            maps=maps.cpu(),
         )
 
     def many(self, sources: Iterable[ImageLike]) -> Iterator[Segmentation]:
@@ -190,20 +186,22 @@ class Student:
 
     @torch.inference_mode()
     def logits(self, image: RGB) -> Tensor:
-        """uint8 (H, W, 3) to (C, h, w) at stride 4 of the image padded to multiples of 32.
+        """uint8 (H, W, 3) to (C, h, w) at stride 4 of the image, stretched to multiples of 32.
 
         An image with a side above 1024 is seen in overlapping tiles, whose logits are blended.
         """
-        height, width = image.shape[:2]
+        whole = images.to_tensor(image)[None].to(self.device)
+        pixels = fitted(whole, self.architecture.short_side)
+        height, width = pixels.shape[-2:]
         rows, columns = _starts(height), _starts(width)
         if len(rows) == len(columns) == 1:
-            return self._tile(image)
-        size = (height + -height % 32) // STRIDE, (width + -width % 32) // STRIDE
+            return self._tile(pixels)
+        size = height // STRIDE, width // STRIDE
         total = torch.zeros(self.architecture.classes, *size, device=self.device)
         mass = torch.zeros(size, device=self.device)
         for top in rows:
             for left in columns:
-                part = self._tile(image[top : top + TILE, left : left + TILE])
+                part = self._tile(pixels[..., top : top + TILE, left : left + TILE])
                 weight = _weight(part.shape[1])[:, None] * _weight(part.shape[2])[None]
                 weight = weight.to(self.device)
                 y, x = top // STRIDE, left // STRIDE
@@ -212,8 +210,7 @@ class Student:
                 mass[place] += weight
         return total / mass
 
-    def _tile(self, image: RGB) -> Tensor:
-        pixels = padded(images.to_tensor(image)[None].to(self.device))
+    def _tile(self, pixels: Tensor) -> Tensor:
         logits: Tensor = self.inference(pixels.contiguous(memory_format=torch.channels_last))[0]
         return logits
 

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -120,6 +121,11 @@ def test_yolo_by_supervision(relative, tmp_path):
     )
     assert dataset.classes == list(NAMES)
     assert made.renamed == {"deep/noisy one.png": "deep_noisy_one"}
+    table = yaml.safe_load((out / "data.yaml").read_text())
+    assert table["names"] == dict(enumerate(NAMES))
+    # Ultralytics takes them relative to the file, as long as no "path" says otherwise.
+    assert "path" not in table
+    assert (out / table["train"]).is_dir()
     truth = dict(zip(("holed", "deep_noisy_one", "empty"), hard_labels().values(), strict=True))
     assert len(dataset) == 3
     for path, image, found in dataset:
@@ -403,11 +409,14 @@ ONE = np.zeros((2, 2), np.int32)
         (["a.png"], {}, "each item must be"),
         ([("a.png", ONE, "ab")], {}, "each item must be"),
         ([("a.png", ONE, ["a", "a"])], {}, "twice"),
+        ([("a.png", ONE, ["Void", "unknown"])], {}, "no class"),
         ([("a.png", ONE + 1, ["a"])], {}, "beyond its 1 names"),
         ([("a.png", ONE - 2, ["a"])], {}, "beyond its 1 names"),
         ([("a.png", ONE / 2, ["a"])], {}, "whole numbers"),
         ([("a.png", ONE[0], ["a"])], {}, "whole numbers"),
         ([("../a.png", ONE, ["a"])], {}, "below a folder"),
+        ([("b\\..\\a.png", ONE, ["a"])], {}, "below a folder"),
+        ([("a.png", ONE, ["a"])], {"images": "photos"}, "bring their own"),
         ([("a.png", ONE, ["a"]), ("a.png", ONE, ["a"])], {}, "two images are called"),
         ([("a.png", ONE, ["a"]), ("b.png", ONE, ["b"])], {}, "other names"),
         ([("a.png", ONE, ["a"])], {"format": "pascal"}, "choose masks, voc"),

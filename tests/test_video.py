@@ -369,6 +369,8 @@ def test_wrong_arguments_get_one_sentence(tmp_path, segmenter, options, message)
     source = film(tmp_path / "in.mp4", [plain("red")] * 2)
     with pytest.raises(InputError, match=message):
         go(source, segmenter, tmp_path / "out", **options)
+    with pytest.raises(InputError, match="a Segmenter or a Student, not function"):
+        go(source, plain, tmp_path / "out")
     with pytest.raises(InputError, match="fps must be"):
         open_frames(folder_of(tmp_path / "frames", [plain("red")]), 0)
 

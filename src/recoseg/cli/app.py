@@ -64,6 +64,11 @@ Name a concept, point at a folder of unlabelled photos, get a segmenter.
     recoseg adapt drive/ --bank street.bank --out student/
     recoseg segment street.jpg --student student/student.safetensors --out fast/
 
+[bold]For other tools[/bold] (COCO, YOLO, VOC, CVAT, Label Studio ...), and of videos:
+
+    recoseg export segmented/ coco-rle --out coco/
+    recoseg video drive.mp4 --bank street.bank --smooth 0.7 --out drive/
+
 Each verb reads files and writes one; `recoseg VERB --help` says more.
 Results go to stdout (a table; lines with tabs in a pipe; or --json), progress
 to stderr. Exit status: 0 done, 2 wrong usage, 3 bad input, 130 interrupted.

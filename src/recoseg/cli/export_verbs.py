@@ -98,7 +98,7 @@ def video(
     smooth: Annotated[
         float,
         typer.Option(
-            min=0, max=0.999, metavar="S", help="How much scores linger: 0 not at all, 0.7 well."
+            min=0, max=0.999, metavar="S", help="How much scores linger: 0 not at all, 0.9 long."
         ),
     ] = 0.0,
     every: Annotated[int, typer.Option(min=1, metavar="N", help="Take each N-th frame.")] = 1,
@@ -115,8 +115,8 @@ def video(
 ) -> None:
     """Name every pixel of a video's frames, and lay the names' colours over it.
 
-    Fills the folder with labels/ (indexed PNG and names.json), overlay.mp4 and manifest.json, all
-    of which `export` takes. Run it again after an interruption: it goes on where it was.
+    Fills the folder with labels/ (indexed PNG and names.json), overlay.mp4 and manifest.json;
+    `export` takes it. Run it again after an interruption: it goes on where it was.
     """
     from recoseg.video import segment_video
 

@@ -21,6 +21,8 @@ from recoseg.exporting.regions import VOID, Labels
 from recoseg.segmentation import UNKNOWN, Segmentation
 
 EIGHT_BIT_VOID = 255
+# As in the names of a folder's labels.
+_NOTHING = (UNKNOWN, "void")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,9 @@ class Items:
             raise InputError("there is nothing to export; give at least one image's labels.")
         self._items = chain([first], iterator)
         self._told = _taken_apart(first)[2]
-        self.names = tuple(name for name in self._told if name != UNKNOWN)
+        self.names = tuple(name for name in self._told if name.lower() not in _NOTHING)
+        if not self.names:
+            raise InputError("the names hold no class; give at least one.")
         if len(set(self.names)) != len(self.names):
             raise InputError("the names hold one of them twice; name each class once.")
 
@@ -148,6 +152,8 @@ def open_source(source: Any, images: str | Path | None) -> Source:
         raise InputError(
             f"export takes a folder or (image, labels, names) items, not {type(source).__name__}."
         )
+    if images is not None:
+        raise InputError("images belongs to a folder of results; items bring their own paths.")
     return Items(source)
 
 
@@ -170,7 +176,7 @@ def _taken_apart(
 
 
 def _decoded(values: NDArray[Any], names: tuple[str, ...], id: str) -> Labels:
-    """Indices of the names without ``unknown``; -1 and a nameless 255 are void."""
+    """Indices of the names without ``unknown`` and ``void``; -1 and a nameless 255 are void."""
     if values.ndim != 2 or not values.size or values.dtype.kind not in "iu":
         raise InputError(
             f"the labels of {id} must be whole numbers (H, W), not {values.dtype} {values.shape}."
@@ -181,14 +187,15 @@ def _decoded(values: NDArray[Any], names: tuple[str, ...], id: str) -> Labels:
         raise InputError(
             f"the labels of {id} go beyond its {len(names)} names; give a name for each index."
         )
-    known = [name for name in names if name != UNKNOWN]
+    known = [name for name in names if name.lower() not in _NOTHING]
     table = np.array([known.index(n) if n in known else VOID for n in names] + [VOID], np.int32)
     return np.asarray(table[wide])
 
 
 def _relative(id: str) -> str:
-    path = PurePosixPath(id.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or not path.name:
+    path = PurePosixPath(id)
+    parts = id.replace("\\", "/").split("/")
+    if path.is_absolute() or ".." in parts or not path.name:
         raise InputError(f"{id!r} is no path below a folder; name the images by relative paths.")
     return str(path)
 

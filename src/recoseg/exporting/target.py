@@ -17,6 +17,7 @@ from recoseg.errors import InputError
 from recoseg.exporting.regions import Region
 from recoseg.exporting.source import Picture
 
+_AT_ONCE = 256
 PREFIX = "/data/local-files/?d="
 
 
@@ -61,15 +62,23 @@ class JsonList:
 
     def __init__(self, path: Path) -> None:
         self.path, self._before = path, "[\n"
+        self._waiting: list[str] = []
 
     def append(self, entry: Any) -> None:
         """Write one entry on a line of its own."""
-        append(self.path, self._before + json.dumps(entry))
+        self._waiting.append(self._before + json.dumps(entry))
         self._before = ",\n"
+        if len(self._waiting) == _AT_ONCE:
+            self._flush()
 
     def close(self) -> None:
         """Write the end, to the disk."""
-        append(self.path, ("[" if self._before == "[\n" else "\n") + "]\n", whole=True)
+        self._waiting.append(("[" if self._before == "[\n" else "\n") + "]\n")
+        self._flush(whole=True)
+
+    def _flush(self, whole: bool = False) -> None:
+        append(self.path, "".join(self._waiting), whole)
+        self._waiting.clear()
 
 
 def append(path: Path, text: str, whole: bool = False) -> None:

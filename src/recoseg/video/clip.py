@@ -93,8 +93,7 @@ def segment_video(
         IndexBusy: another process writes the same folder.
     """
     memory, out = Memory(smooth), Path(out)
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise InputError(f"every must be a whole number from 1, not {every!r}.")
+    _check(segmenter, every)
     frames = open_frames(source, fps, out)
     asked = {"video": frames.digest, "smooth": smooth, "every": every, "fps": str(frames.fps)}
     with durable.told(out):
@@ -113,6 +112,16 @@ def segment_video(
             _lay_over(frames, record, segmenter.names, every, progress)
     rate, counts = float(frames.fps / every), (len(record.images), kept)
     return Clip(out, *counts, rate, record.size(), record.memory.cuts, skipped)
+
+
+def _check(segmenter: object, every: object) -> None:
+    if not isinstance(segmenter, Segmenter | Student):
+        raise InputError(
+            f"videos need a Segmenter or a Student, not {type(segmenter).__name__}; make one of a "
+            "bank."
+        )
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise InputError(f"every must be a whole number from 1, not {every!r}.")
 
 
 def _segment(

@@ -10,27 +10,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import machine
 import material
+from safetensors.torch import save_file
 
 from recoseg import Index
 from recoseg.datasets import Dataset
+from recoseg.errors import MissingWeights
 from recoseg.measuring import purity
 from recoseg.measuring.ablation import ablate
 from recoseg.measuring.points import Sweeps
-from recoseg.models import registry
+from recoseg.models import encoders, registry
 from recoseg.recipe import LITE
 
 SIZES = (500, 1000, 2000, 4000, 8000, 1_000_000)
 KS = (5, 10, 30, 50, 100)
-ENCODERS = ("lite", "lite:16")
 CONTEXTS = ((), ("tree",), ("tree", "sky"), LITE.contexts)
 # Photos per class that an archive has; more could not be found.
 PURITY = {"caltech101_12": 12, "imagenet_sample": 1}
-_SWEEPS = Sweeps(sizes=SIZES, ks=KS, encoders=ENCODERS, contexts=CONTEXTS)
+_LITE0 = re.compile(r"timm:\w+/.*lite0\.safetensors")
 _GRID_KEYS = ("denseclip", "lgc", "ce", "crf")
 
 
@@ -45,8 +47,10 @@ def main() -> None:
     args = parser.parse_args()
     facts = machine.described()
     index = material.archive_index(args.data, args.index or args.work / "archive.index")
+    found = ("lite", "lite:16", *lite0(args.work))
+    sweeps = Sweeps(sizes=SIZES, ks=KS, encoders=found, contexts=CONTEXTS)
     results = {
-        dataset.name: measured(dataset, index, args.work / dataset.name, args.workers)
+        dataset.name: measured(dataset, index, sweeps, args.work / dataset.name, args.workers)
         for dataset in labelled(args.data, args.images)
     }
     pure = [purified(args.data / name / "images", args.work, k) for name, k in PURITY.items()]
@@ -60,9 +64,25 @@ def labelled(data: Path, images: int | None) -> list[Dataset]:
     return found if images is None else [dataset.sample(images) for dataset in found]
 
 
-def measured(dataset: Dataset, index: Index, work: Path, workers: int | None) -> dict[str, Any]:
+def lite0(work: Path) -> list[str]:
+    """The maps of EfficientNet-Lite0, if its package is installed, from a file in timm's names."""
+    try:
+        weights = encoders.find("lite0").weights or {}
+    except MissingWeights as error:
+        print(f"left out: {error}")
+        return []
+    file = work.resolve() / "lite0.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, file)
+    id = f"timm:{encoders.LITE0}/{file}"
+    return [id, f"{id}?stride=16"]
+
+
+def measured(
+    dataset: Dataset, index: Index, sweeps: Sweeps, work: Path, workers: int | None
+) -> dict[str, Any]:
     """All points on one set, without what only a page needs."""
-    report = ablate(dataset, index, LITE, _SWEEPS, out=work, workers=workers)
+    report = ablate(dataset, index, LITE, sweeps, out=work, workers=workers)
     for row in report.grid:
         parts = " + ".join(key for key in _GRID_KEYS if row[key])
         print(f"{dataset.name:8} {parts:28} {100 * row['miou']:5.1f} {100 * row['accuracy']:5.1f}")
@@ -77,9 +97,15 @@ def measured(dataset: Dataset, index: Index, work: Path, workers: int | None) ->
         "shares": report.provenance["shares"],
         "workers": report.provenance["workers"],
         "grid": report.grid,
-        "sweeps": report.sweeps,
+        "sweeps": [plainly(sweep) for sweep in report.sweeps],
         "iou of reco + crf": full,
     }
+
+
+def plainly(sweep: dict[str, Any]) -> dict[str, Any]:
+    """A sweep whose encoders are named without this machine's paths."""
+    points = [{**point, "x": _LITE0.sub("lite0", str(point["x"]))} for point in sweep["points"]]
+    return {**sweep, "points": points} if sweep["name"] == "encoder" else sweep
 
 
 def purified(photos: Path, work: Path, k: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1 -/p' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.demo  ## segment real photos; PHOTOS=folder CONCEPTS="a,b,c" uses yours
-	$(BIN)/python examples/demo.py --out demo --photos "$(PHOTOS)" --concepts "$(CONCEPTS)"
+	$(BIN)/recoseg demo $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(CONCEPTS),--concepts "$(CONCEPTS)")
 
 test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest

@@ -390,6 +390,12 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(monkeypatch, ban
     assert result.stderr.count("\n") == 1
 
 
+def test_a_bank_of_example_photos_alone_needs_no_index(photos):
+    result = run("concept", "build", "x.bank", "--examples", f"red={photos}", "-q")
+    assert "note: without --index common context is not eliminated." in result.stderr
+    assert ConceptBank.open("x.bank").recipe.ce is False
+
+
 def test_a_bank_learnt_from_most_of_an_archive_says_so(photos, index):
     note = "note: each concept is learnt from 3 of 6 photos; if fewer show it, give a smaller -k"
     assert note in run("concept", "build", "x.bank", "red", "-i", index, "-q").stderr

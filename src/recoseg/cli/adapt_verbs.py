@@ -82,7 +82,7 @@ def adapt(
         preset=chosen,
         seed=seed,
         rounds=rounds,
-        ignoring=Ignoring(confidence, unknown),
+        ignoring=Ignoring(confidence),
         validate=validation,
         validate_every=max(1, chosen.iterations // 10),
         select=select,

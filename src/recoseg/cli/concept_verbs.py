@@ -32,8 +32,8 @@ GUIDE = """Make, change and look into a bank of concepts.
 
 A concept is a NAME, or NAME=WORD,WORD with the words that describe it:
 
-    recoseg concept build street.bank road car=car,van,lorry --index photos.index
-    recoseg concept add street.bank --examples bollard=my_bollards/
+    recoseg concept build street.bank road car=car,van,lorry -i photos.index
+    recoseg concept add street.bank --examples bollard=bollards
     recoseg concept show street.bank car --save car.png
 """
 
@@ -68,6 +68,9 @@ def build(
     placed(bank)
     chosen = recipe.preset(preset) if k is None else recipe.preset(preset).replace(k=k)
     archive = open_index(index)
+    if archive is None and chosen.ce:
+        say("note: without --index common context is not eliminated.")
+        chosen = chosen.replace(ce=False)
     built = ConceptBank.build(
         concepts_of(names),
         archive,

@@ -39,8 +39,7 @@ RUNNABLE = [name for name in PAGES if any(b.language in RUN for b in blocks(PAGE
 @pytest.mark.parametrize("page", RUNNABLE)
 def test_every_block_of_a_page_runs_in_order(page, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("COLUMNS", "100")
-    reader.settle(monkeypatch, tmp_path, PAGES[page])
-    names: dict[str, object] = {}
+    names = reader.settle(monkeypatch, tmp_path, PAGES[page])
     for block in blocks(PAGES[page]):
         if block.reason is not None:
             continue

@@ -32,6 +32,7 @@ photos (`evaluate`), or train a small network of it (`adapt`).
 
 `recoseg VERB --help` has an example of each. If something fails, `recoseg doctor`
 says what to mend, and docs/faq.md what each error means.
+
 Results go to stdout (a table; lines with tabs in a pipe; or --json), progress
 to stderr. Exit status: 0 done, 2 wrong usage, 3 bad input, 130 interrupted.
 """

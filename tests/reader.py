@@ -77,6 +77,7 @@ def settle(monkeypatch, home: Path, page: str) -> dict[str, object]:
     _photos(home)
     index = recoseg.Index.build("photos", home / "toy.index", model=toy, progress=False)
     words = {"cat": ["red"], "grass": ["green"], "sky": ["blue"]}
+    words |= {"road": ["black"], "tree": ["yellow"]}
     bank = recoseg.ConceptBank.build(words, index, small, progress=False)
     bank = bank.with_thresholds(dict.fromkeys(words, 0.2))
     monkeypatch.setattr(recoseg.ConceptBank, "everyday", classmethod(lambda cls: bank))

@@ -36,6 +36,8 @@ RUN = ("sh", "bash", "python")
 RUNNABLE = [name for name in PAGES if any(b.language in RUN for b in blocks(PAGES[name]))]
 
 
+# Without OpenCV, which nothing here needs, supervision says at its import that it is slower.
+@pytest.mark.filterwarnings("ignore:OpenCV")
 @pytest.mark.parametrize("page", RUNNABLE)
 def test_every_block_of_a_page_runs_in_order(page, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("COLUMNS", "100")
@@ -181,7 +183,6 @@ def test_the_notebook_is_stored_without_outputs():
         assert cell.get("execution_count") is None
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")

@@ -11,13 +11,13 @@ BENCH ?= crf seeds search workers
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check docs bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1 -/p' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.demo  ## segment real photos; PHOTOS=folder CONCEPTS="a,b,c" uses yours
-	$(BIN)/python examples/demo.py --out demo --photos "$(PHOTOS)" --concepts "$(CONCEPTS)"
+	$(BIN)/recoseg demo $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(CONCEPTS),--concepts "$(CONCEPTS)")
 
 test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest
@@ -28,6 +28,9 @@ check: $(VENV)/.dev  ## lint, format, types and floors
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_floors.py
 
+docs: $(VENV)/.dev  ## the documentation as a site, in folder site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir site
+
 bench: $(VENV)/.dev  ## speed into benchmarks/results, BENCH="crf seeds" for some; DATA=folder for quality
 	@mkdir -p benchmarks/results
 	@for name in $(BENCH); do echo "== $$name"; \
@@ -36,7 +39,7 @@ bench: $(VENV)/.dev  ## speed into benchmarks/results, BENCH="crf seeds" for som
 		$(BIN)/python benchmarks/quality.py "$(DATA)" --out benchmarks/results; }
 
 clean:  ## remove the environment and what tools left behind
-	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.made: $(PINS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; set PYTHON=..." >&2; exit 1; }

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 from recoseg import images, recipe
 from recoseg.cli.app import app
+from recoseg.cli.guide import explained
 from recoseg.concepts import ConceptBank
 from recoseg.models import catalogue, registry
 from tests.toys import Toy, paint
@@ -357,15 +359,86 @@ def test_segment_refuses_bad_input_before_it_writes(photos, bank, words, cause):
     assert not Path("out").exists()
 
 
+# where results go is looked at before the work
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["concept", "build", "no/x.bank", "red", "-i", "my.index"], "the folder no does not"),
+        (["concept", "build", "photos", "red", "-i", "my.index"], "photos is a folder"),
+        (["concept", "add", "two.bank", "blue", "--out", "no/x.bank"], "the folder no does not"),
+        (["concept", "show", "two.bank", "red", "--save", "no/x.png"], "the folder no does not"),
+        (["search", "my.index", "red", "--sheet", "no/x.png"], "the folder no does not"),
+        (["onnx", "s.safetensors", "no/x.onnx"], "the folder no does not"),
+        (["segment", "photos", "--bank", "two.bank", "--out", "two.bank"], "a file is in its"),
+        (["index", "photos", "my.index"], "holds no image"),
+        (["concept", "build", "x.bank", "red", "-i", "my.index"], "my.index does not exist"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_work(monkeypatch, bank, words, cause):
+    def loaded(model, device):
+        raise AssertionError("a model was loaded first")
+
+    Path("photos").mkdir()
+    if words[0] == "segment":
+        paint(Path("photos/red.png"), "red")
+    else:
+        monkeypatch.setattr(registry, "_load", loaded)
+    result = run(*words, status=3)
+    assert cause in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_bank_of_example_photos_alone_needs_no_index(photos):
+    result = run("concept", "build", "x.bank", "--examples", f"red={photos}", "-q")
+    assert "note: without --index common context is not eliminated." in result.stderr
+    assert ConceptBank.open("x.bank").recipe.ce is False
+
+
+def test_a_bank_learnt_from_most_of_an_archive_says_so(photos, index):
+    note = "note: each concept is learnt from 3 of 6 photos; if fewer show it, give a smaller -k"
+    assert note in run("concept", "build", "x.bank", "red", "-i", index, "-q").stderr
+    few = run("concept", "build", "x.bank", "red", "-i", index, "-q", "-k", 2)
+    assert "note" not in few.stderr
+
+
 # the guide, and errors
+
+
+def verbs(group=None, words=()):
+    """Every verb, and every verb of a group, as (words, command)."""
+    group = group or typer.main.get_command(app)
+    context = group.make_context("recoseg", [], resilient_parsing=True)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*words, name), command
+        if hasattr(command, "list_commands"):
+            yield from verbs(command, (*words, name))
+
+
+def test_every_verb_has_an_example_and_a_panel():
+    found = dict(verbs())
+    assert ("concept", "build") in found
+    for words, command in found.items():
+        assert f"\n    recoseg {' '.join(words)}" in command.help, words
+        assert len(words) > 1 or command.rich_help_panel, words
+
+
+def test_help_is_reflowed_for_narrow_terminals_and_keeps_its_examples():
+    told = explained(
+        "One line.\n\n    Words that\n    go on.\n\n    Example:\n        a b\n        c\n"
+    )
+    assert told == "One line.\n\nWords that go on.\n\n[bold]Example[/bold]\n\n    a b\n    c"
+    assert explained(told) == told
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
 def test_the_guide_shows_the_way_in(words):
     result = CliRunner().invoke(app, words)
-    for verb in ("index", "search", "concept", "segment", "models", "doctor"):
+    for verb in ("demo", "index", "search", "concept", "segment", "models", "doctor"):
         assert verb in result.output
-    assert "recoseg segment photos/ --concepts cat,grass,sky --out segmented/" in result.output
+    assert "recoseg segment photos --concepts cat,grass,sky --out seen" in result.output
 
 
 @pytest.mark.parametrize(

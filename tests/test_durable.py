@@ -97,3 +97,15 @@ def test_one_of_many_threads_gets_the_lock(tmp_path):
     for thread in threads:
         thread.join()
     assert sorted(got) == ["in"] + ["out"] * 7
+
+
+def test_a_folder_is_made_with_those_above_it_and_again(tmp_path):
+    for _ in range(2):
+        assert durable.folder(tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_file_in_the_place_of_a_folder_is_one_sentence(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecosegError, match="because a file is in its place"):
+        durable.folder(tmp_path / name)

@@ -89,7 +89,7 @@ def run(
         IndexBusy: another process writes the same folder.
         InputError: the folder holds a manifest of something else.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    durable.folder(out)
     with durable.lock(out / ".lock", str(out)), _Manifest(out, settings) as manifest:
         for job in track(jobs, label="segmenting", progress=progress):
             yield manifest.kept(job) or _segment(job, segment, out, manifest)
@@ -104,7 +104,7 @@ def _segment(job: Job, segment: Segment, out: Path, manifest: _Manifest) -> Outc
         return Outcome(job.id, "failed", reason=str(error))
     labels, overlay = out / "labels" / f"{job.stem}.png", out / "overlays" / f"{job.stem}.jpg"
     for path in (labels, overlay):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.folder(path.parent)
     result.save(labels)
     stream = io.BytesIO()
     result.overlay().save(stream, "JPEG", quality=90)

@@ -42,6 +42,18 @@ def told(path: Path) -> Iterator[None]:
         ) from error
 
 
+def folder(path: Path) -> Path:
+    """Make the folder ``path`` and those above it; RecosegError if a file is in its place."""
+    with told(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise RecosegError(
+                f"{path} cannot be a folder, because a file is in its place; choose another name."
+            ) from error
+    return path
+
+
 def sync_folder(folder: Path) -> None:
     """Make names just created in ``folder`` durable; Windows does so itself."""
     if sys.platform == "win32":

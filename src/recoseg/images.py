@@ -63,6 +63,11 @@ def read(
             return _decode(source, label, at_least, max_pixels)
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{label} has more than {MAX_PIXELS / 1e6:.0f} million pixels; shrink it or leave it "
+            "out."
+        ) from error
     # Pillow's decoders meet hostile bytes with errors of any type; none may end a long run.
     except Exception as error:
         raise ImageError(

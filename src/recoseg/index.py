@@ -77,8 +77,8 @@ class Index:
             IndexBusy: another writer is at work on ``out``.
             IndexDamaged: ``out`` is something else, or broken.
         """
+        folder, archive = Path(out), Archive.open(source)  # wrong paths before slow models
         joint = registry.load_joint(model)
-        folder, archive = Path(out), Archive.open(source)
         return cls(folder, update.build(folder, archive, joint, batch_size, workers, progress))
 
     @classmethod
@@ -118,8 +118,8 @@ class Index:
             IndexMismatch: the model or its weights are not those of the index.
             IndexBusy: another writer is at work on the index.
         """
-        joint = registry.load_joint(self.model_id if model is None else model)
         place = None if source is None else Archive.open(source).relist().filled()
+        joint = registry.load_joint(self.model_id if model is None else model)
         self._manifest, changes = update.follow(
             self.path, place, joint, batch_size, workers, progress
         )

@@ -72,8 +72,10 @@ class Manifest:
                 raise ValueError("another format")
             version = data.pop("version")
         except (FileNotFoundError, NotADirectoryError):
+            wrong = f"is not an index (it has no {NAME})" if folder.exists() else "does not exist"
             raise IndexDamaged(
-                f"{folder} is not an index (it has no {NAME}); build one with Index.build."
+                f"{folder} {wrong}; check the path, or build it with `recoseg index` or "
+                "Index.build."
             ) from None
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise _broken(path, error) from error

@@ -106,8 +106,7 @@ class Segmentation:
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise InputError(f"labels are saved as PNG, not {path.name!r}; end the path in .png.")
-        with durable.told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        durable.folder(path.parent)
         durable.write(path, self._png())
         table = [
             {"id": i, "name": name, "colour": [int(v) for v in colour]}

@@ -108,8 +108,7 @@ def _make_room(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise IndexDamaged(f"{folder} is a file, not an index; choose another name.")
-    with durable.told(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    durable.folder(folder)
     names = {path.name for path in folder.iterdir()}
     ours = {LOCK, LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal", SHARDS}
     foreign = {name for name in names - ours if not name.startswith(f".{NAME}.")}

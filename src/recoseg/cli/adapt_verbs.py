@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recoseg.cli.concept_options import open_bank
-from recoseg.cli.output import Device, Json, Quiet, show
+from recoseg.cli.output import Device, Json, Quiet, placed, show
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ def adapt(
     """Train a small, fast network for your kind of images; no labels are needed.
 
     Labels the images with the bank (CRF included), trains a student on them, and writes
-    student.safetensors, report.json and curves.png. Run it again after an interruption: it goes on
-    where it was. Use the student with `recoseg segment --student`, or `recoseg onnx`.
+    student.safetensors, report.json and curves.png. After an interruption it goes on where it was.
+
+    Example:
+        recoseg adapt photos --bank street.bank --out student
     """
     from recoseg import Segmenter
     from recoseg.learning import adaptation, plan
@@ -80,7 +82,7 @@ def adapt(
         preset=chosen,
         seed=seed,
         rounds=rounds,
-        ignoring=Ignoring(confidence, unknown),
+        ignoring=Ignoring(confidence),
         validate=validation,
         validate_every=max(1, chosen.iterations // 10),
         select=select,
@@ -103,11 +105,15 @@ def onnx(
     """Write a student as ONNX: any image size, preprocessing inside, names in the metadata.
 
     With --photos it says on how many of their pixels the file agrees with the student.
+
+    Example:
+        recoseg onnx student/student.safetensors student.onnx --photos photos
     """
     from recoseg.cli.concept_options import photos_of
     from recoseg.learning import onnxgraph
     from recoseg.learning.student import Student
 
+    placed(out)
     made = onnxgraph.export(Student.open(student), out, photos=photos_of(photos or ()), int8=int8)
     agreement = "not compared" if made.agreement is None else f"{made.agreement:.2%}"
     data = {"onnx": str(made.path), "agreement": made.agreement, "int8": made.int8}

@@ -7,7 +7,6 @@ import traceback
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from recoseg import __version__
 from recoseg.cli import (
@@ -15,12 +14,14 @@ from recoseg.cli import (
     archive_verbs,
     concept_verbs,
     dataset_verbs,
+    demo_verbs,
     export_verbs,
     machine_verbs,
     measure_verbs,
     report_verbs,
     segment_verbs,
 )
+from recoseg.cli.guide import GUIDE, Verbs, explained
 from recoseg.cli.output import say
 from recoseg.errors import RecosegError
 
@@ -29,6 +30,7 @@ UNEXPECTED = 1
 INTERRUPTED = 130
 
 VERBS = (
+    "demo",
     "index",
     "search",
     "concept",
@@ -44,38 +46,9 @@ VERBS = (
     "models",
     "doctor",
 )
-GUIDE = """
-Name a concept, point at a folder of unlabelled photos, get a segmenter.
-
-[bold]At once[/bold], with the bank of everyday concepts that comes with it:
-
-    recoseg segment photos/ --concepts cat,grass,sky --out segmented/
-
-[bold]With your own photos and words[/bold] (no labels are needed):
-
-    recoseg index photos/ photos.index
-    recoseg search photos.index "fire hydrant"
-    recoseg concept build street.bank road "fire hydrant" -i photos.index
-    recoseg concept show street.bank road --save road.png
-    recoseg segment street.jpg --bank street.bank --out segmented/
-
-[bold]A small, fast network for your own kind of images[/bold] (no labels either):
-
-    recoseg adapt drive/ --bank street.bank --out student/
-    recoseg segment street.jpg --student student/student.safetensors --out fast/
-
-[bold]For other tools[/bold] (COCO, YOLO, VOC, CVAT, Label Studio ...), and of videos:
-
-    recoseg export segmented/ coco-rle --out coco/
-    recoseg video drive.mp4 --bank street.bank --smooth 0.7 --out drive/
-
-Each verb reads files and writes one; `recoseg VERB --help` says more.
-Results go to stdout (a table; lines with tabs in a pipe; or --json), progress
-to stderr. Exit status: 0 done, 2 wrong usage, 3 bad input, 130 interrupted.
-"""
 
 
-class Guide(TyperGroup):
+class Guide(Verbs):
     """The root command: turns every error into one sentence and an exit status."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -102,13 +75,14 @@ class Guide(TyperGroup):
 app = typer.Typer(
     name="recoseg",
     cls=Guide,
-    help=GUIDE,
+    help=explained(GUIDE),
     rich_markup_mode="rich",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo", rich_help_panel="First")(demo_verbs.demo)
 app.command("index", rich_help_panel="Photos")(archive_verbs.index)
 app.command("search", rich_help_panel="Photos")(archive_verbs.search)
 app.add_typer(concept_verbs.app, name="concept", rich_help_panel="Concepts")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recoseg.cli.output import Device, Json, Preset, Quiet, say, show
+from recoseg.cli.output import Device, Json, Preset, Quiet, placed, say, show
 
 if TYPE_CHECKING:
     from recoseg.index import Hit, Index
@@ -35,16 +35,20 @@ def index(
 
     No labels are needed. Run it again after photos were added, changed or deleted, or after it was
     interrupted: only the difference is done. Files that cannot be read are skipped and listed.
+
+    Example:
+        recoseg index photos photos.index
     """
-    from recoseg import Index, recipe
+    from recoseg import Archive, Index, recipe
     from recoseg.models import registry
 
+    found = Archive.open(photos)
     joint = registry.load_joint(model or recipe.preset(preset).retrieval, device)
     if moved:
         made = Index.open(out)
-        made.add(photos, model=joint, progress=not quiet)
+        made.add(found, model=joint, progress=not quiet)
     else:
-        made = Index.build(photos, out, model=joint, progress=not quiet)
+        made = Index.build(found, out, model=joint, progress=not quiet)
     skipped = made.skipped
     for name, reason in skipped:
         say(f"skipped {name}: {reason}")
@@ -65,10 +69,15 @@ def search(
     """Find the photos that fit each phrase best, by cosine similarity.
 
     A look here tells whether the photos hold a concept at all, before it is built.
+
+    Example:
+        recoseg search photos.index "fire hydrant" bench -k 5 --sheet found.png
     """
     from recoseg import Index
     from recoseg.models import prompts, registry
 
+    if sheet is not None:
+        placed(sheet)
     opened = Index.open(index)
     joint = registry.load_joint(opened.model_id, device)
     opened.check(joint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,22 +23,21 @@ from recoseg.cli.concept_options import (
     pairs_of,
     photos_of,
 )
-from recoseg.cli.output import Device, Json, Preset, Quiet, say, show
+from recoseg.cli.concept_output import advise, described, listed, save
+from recoseg.cli.guide import Verbs
+from recoseg.cli.output import Device, Json, Preset, Quiet, placed, say, show
 from recoseg.errors import InputError
-
-if TYPE_CHECKING:
-    from recoseg import Concept, ConceptBank
 
 GUIDE = """Make, change and look into a bank of concepts.
 
 A concept is a NAME, or NAME=WORD,WORD with the words that describe it:
 
-    recoseg concept build street.bank road car=car,van,lorry --index photos.index
-    recoseg concept add street.bank --examples bollard=my_bollards/
+    recoseg concept build street.bank road car=car,van,lorry -i photos.index
+    recoseg concept add street.bank --examples bollard=bollards
     recoseg concept show street.bank car --save car.png
 """
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=GUIDE)
+app = typer.Typer(cls=Verbs, no_args_is_help=True, rich_markup_mode="rich", help=GUIDE)
 
 
 @app.command()
@@ -58,22 +57,32 @@ def build(
     """Build a new bank from names, from example photos, or from both.
 
     A name that is only in --examples is learnt from those photos alone.
+
+    Examples:
+        recoseg concept build street.bank road car=car,van,lorry -i photos.index
+        recoseg concept build mine.bank --examples bollard=bollards
     """
     from recoseg import ConceptBank, recipe
     from recoseg.models.trio import Models
 
+    placed(bank)
     chosen = recipe.preset(preset) if k is None else recipe.preset(preset).replace(k=k)
+    archive = open_index(index)
+    if archive is None and chosen.ce:
+        say("note: without --index common context is not eliminated.")
+        chosen = chosen.replace(ce=False)
     built = ConceptBank.build(
         concepts_of(names),
-        open_index(index),
+        archive,
         chosen,
         examples=examples_of(examples),
         exclude=pairs_of(exclude),
         models=Models.load(chosen, device),
         progress=not quiet,
     )
-    _save(built, bank, pictures)
-    _list(built, as_json)
+    save(built, bank, pictures)
+    advise(archive, chosen.k)
+    listed(built, as_json)
 
 
 @app.command()
@@ -89,10 +98,15 @@ def add(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Add concepts to a bank; those that it has stay as they are."""
+    """Add concepts to a bank; those that it has stay as they are.
+
+    Example:
+        recoseg concept add street.bank "fire hydrant" -i photos.index
+    """
     from recoseg import ConceptBank
     from recoseg.models.trio import Models
 
+    placed(out or bank)
     opened = ConceptBank.open(bank)
     grown = opened.add(
         concepts_of(names),
@@ -102,8 +116,8 @@ def add(
         models=Models.load(opened.recipe, device),
         progress=not quiet,
     )
-    _save(grown, out or bank, pictures)
-    _list(grown, as_json)
+    save(grown, out or bank, pictures)
+    listed(grown, as_json)
 
 
 @app.command()
@@ -123,10 +137,15 @@ def rebuild(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Build one concept of a bank anew, without photos that mislead it."""
+    """Build one concept of a bank anew, without photos that mislead it.
+
+    Example:
+        recoseg concept rebuild street.bank car -i photos.index --exclude photo.jpg
+    """
     from recoseg import ConceptBank
     from recoseg.models.trio import Models
 
+    placed(out or bank)
     opened = ConceptBank.open(bank)
     rebuilt = opened.rebuild(
         name,
@@ -136,8 +155,8 @@ def rebuild(
         models=Models.load(opened.recipe, device),
         progress=not quiet,
     )
-    _save(rebuilt, out or bank, pictures)
-    _list(rebuilt, as_json)
+    save(rebuilt, out or bank, pictures)
+    listed(rebuilt, as_json)
 
 
 @app.command()
@@ -152,16 +171,20 @@ def calibrate(
     """Find a threshold per concept, without labels, for `segment --unknown`.
 
     Concepts that have a threshold keep it.
+
+    Example:
+        recoseg concept calibrate street.bank -i photos.index
     """
     from recoseg import ConceptBank, Index
     from recoseg import calibrate as thresholds
     from recoseg.models.trio import Models
 
+    placed(out or bank)
     opened = ConceptBank.open(bank)
     models = Models.load(opened.recipe, device)
     calibrated = thresholds(opened, Index.open(index), models=models, progress=not quiet)
-    _save(calibrated, out or bank, pictures=True)
-    _list(calibrated, as_json)
+    save(calibrated, out or bank, pictures=True)
+    listed(calibrated, as_json)
 
 
 @app.command()
@@ -171,18 +194,27 @@ def drop(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Take concepts out of a bank."""
+    """Take concepts out of a bank.
+
+    Example:
+        recoseg concept drop street.bank car --out fewer.bank
+    """
     from recoseg import ConceptBank
 
+    placed(out or bank)
     left = ConceptBank.open(bank).drop(names)
-    _save(left, out or bank, pictures=True)
-    _list(left, as_json)
+    save(left, out or bank, pictures=True)
+    listed(left, as_json)
 
 
 @app.command("list")
 def list_(bank: AnyBank, as_json: Json = False) -> None:
-    """List a bank's concepts and how each was learnt."""
-    _list(open_bank(bank), as_json)
+    """List a bank's concepts and how each was learnt.
+
+    Example:
+        recoseg concept list everyday
+    """
+    listed(open_bank(bank), as_json)
 
 
 @app.command("show")
@@ -194,10 +226,15 @@ def show_(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the photos that a concept was learnt from, with scores and seeds."""
+    """Show the photos that a concept was learnt from, with scores and seeds.
+
+    Example:
+        recoseg concept show street.bank road --save road.png
+    """
     concept = open_bank(bank)[name]
     evidence = concept.evidence
     if save is not None:
+        placed(save)
         if evidence is None:
             raise InputError(f"{bank} keeps no evidence of {name!r}; build it again to see it.")
         evidence.save(save)
@@ -207,36 +244,4 @@ def show_(
         (s.image, "example" if s.score is None else s.score, s.support, s.x, s.y) for s in seeds
     ]
     columns = ("photo", "score", "support", "seed x", "seed y")
-    show(_described(concept), columns, rows, as_json=as_json, title=repr(concept))
-
-
-def _save(bank: ConceptBank, path: Path, pictures: bool) -> None:
-    bank.save(path, evidence="full" if pictures else "compact")
-
-
-def _list(bank: ConceptBank, as_json: bool) -> None:
-    described = [_described(bank[name]) for name in bank.names]
-    rows = [
-        (
-            concept["name"],
-            ", ".join(concept["words"]),
-            concept["images"],
-            "" if concept["agreement"] is None else concept["agreement"],
-            "" if concept["threshold"] is None else f"{concept['threshold']:.4f}",
-        )
-        for concept in described
-    ]
-    brief = [{key: concept[key] for key in concept if key != "evidence"} for concept in described]
-    show(brief, ("concept", "words", "photos", "agreement", "threshold"), rows, as_json=as_json)
-
-
-def _described(concept: Concept) -> dict[str, Any]:
-    evidence = concept.evidence
-    return {
-        "name": concept.name,
-        "words": list(concept.aliases),
-        "threshold": concept.threshold,
-        "images": 0 if evidence is None else len(evidence.seeds),
-        "agreement": None if evidence is None else evidence.agreement,
-        "evidence": None if evidence is None else evidence.to_dict(),
-    }
+    show(described(concept), columns, rows, as_json=as_json, title=repr(concept))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recoseg.cli.guide import Verbs
 from recoseg.cli.output import Json, Quiet, say, show
 
 if TYPE_CHECKING:
@@ -28,7 +29,14 @@ Listing = Annotated[
     Path | None, typer.Option("--list", metavar="FILE", help="Ids to use, one per line.")
 ]
 
-app = typer.Typer(rich_markup_mode="rich", help="Labelled datasets: list them, check a folder.")
+GUIDE = """List the labelled datasets that can be read, or check a folder of one.
+
+Examples:
+    recoseg datasets
+    recoseg datasets check labelled --classes road,tree
+"""
+
+app = typer.Typer(cls=Verbs, rich_markup_mode="rich", help=GUIDE)
 
 
 @app.callback(invoke_without_command=True)
@@ -58,6 +66,9 @@ def check(
     """Read every label map of a split once and tell what is there and what is wrong.
 
     Exit status 3 if there are problems: they would stop an evaluation.
+
+    Example:
+        recoseg datasets check labelled --classes road,tree
     """
     from recoseg import datasets
     from recoseg.datasets.inspection import inspect

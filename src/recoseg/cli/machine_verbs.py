@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from recoseg.cli.guide import Verbs
 from recoseg.cli.output import Json, say, show
 
-models = typer.Typer(rich_markup_mode="rich")
+models = typer.Typer(cls=Verbs, rich_markup_mode="rich")
 
 
 @models.callback(invoke_without_command=True)
@@ -17,6 +18,9 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
     Any other model of open_clip (clip:ARCHITECTURE/TAG-OR-FILE) or timm (timm:ARCHITECTURE or
     timm:ARCHITECTURE/FILE) can be named too.
+
+    Example:
+        recoseg models
     """
     if context.invoked_subcommand is not None:
         return
@@ -48,6 +52,9 @@ def fetch(
     """Download the weights of presets or models, on a machine with a network.
 
     What is here already stays. Copy the files that are printed to a machine without a network.
+
+    Example:
+        recoseg models fetch paper
     """
     from recoseg.models import catalogue
     from recoseg.recipe import PRESETS
@@ -65,6 +72,9 @@ def doctor(as_json: Json = False) -> None:
     """Check what is installed, cached or missing, with the remedy for each.
 
     Exit status 0 if the default model works here, 3 if it does not.
+
+    Example:
+        recoseg doctor
     """
     from recoseg import doctor as examination
 

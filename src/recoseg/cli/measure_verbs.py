@@ -86,6 +86,9 @@ def evaluate(
 
     Prints the row beside the paper's where it has one of this protocol, and writes report.json.
     Run it again after an interruption: images that were counted are not counted again.
+
+    Example:
+        recoseg evaluate folder labelled --classes road,tree --bank street.bank --out measured
     """
     from recoseg.measuring import evaluation, protocols
     from recoseg.measuring.gallery import gallery as draw
@@ -134,6 +137,9 @@ def ablate(
 
     Banks and counts are kept in the folder, so that a grid goes on where it was stopped and a
     larger one starts from it. Images are encoded once for all points.
+
+    Example:
+        recoseg ablate folder labelled --classes road,tree -i photos.index --out grid
     """
     from recoseg import Index
     from recoseg.measuring.ablation import ablate as run

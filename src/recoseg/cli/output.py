@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from recoseg.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -49,6 +53,21 @@ def show(
 def say(message: str) -> None:
     """One line on stderr."""
     typer.echo(message, err=True)
+
+
+def placed(path: Path) -> Path:
+    """``path``, where a file will be written: refused before the work, not after it.
+
+    Raises:
+        InputError: it is a folder, or its folder is missing or must not be written.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist; make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"nothing may be written in {path.parent}; choose another folder.")
+    return path
 
 
 def _cell(value: object) -> str:

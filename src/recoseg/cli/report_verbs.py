@@ -36,6 +36,10 @@ def report(
     Of an evaluation it shows the table beside the paper's, plots and a gallery. Of a bank it shows
     each concept's photos and seeds, what it may be confused with, and, with --index, whether it is
     too rare for the archive; and what to do about it.
+
+    Examples:
+        recoseg report street.bank -i photos.index
+        recoseg report measured
     """
     path = Path(source)
     if path.is_dir() or path.suffix.lower() == ".json":

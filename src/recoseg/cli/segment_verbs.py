@@ -82,6 +82,10 @@ def segment(
     overlays/ (to look at) and manifest.json. Run it again after an interruption or with more
     images: what is there already, made from the same bytes with the same bank and settings, is
     kept. An image that cannot be read is reported and the others go on; the exit status is then 3.
+
+    Examples:
+        recoseg segment photos --concepts cat,grass,sky --out seen
+        recoseg segment "photos/*.jpg" --bank street.bank --out streets
     """
     from recoseg import batch, jobs
     from recoseg.learning import adaptation

@@ -107,8 +107,7 @@ def _rounds(
     teacher: Segmenter | Student, jobs: list[Job], out: Path, settings: Settings, team: Team
 ) -> Student:
     """Each round's student is the next one's teacher; the last is the result."""
-    with durable.told(out):
-        out.mkdir(parents=True, exist_ok=True)
+    durable.folder(out)
     reports = []
     for number in range(1, settings.rounds + 1):
         student, report = _Round(teacher, jobs, out / f"round-{number}", settings, team).run()

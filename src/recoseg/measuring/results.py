@@ -80,8 +80,7 @@ class Report:
     def save(self, folder: str | Path) -> Path:
         """Write ``report.json`` into a folder; its path."""
         path = Path(folder) / FILE
-        with durable.told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        durable.folder(path.parent)
         durable.write(path, json.dumps(self.to_dict(), indent=1, allow_nan=False).encode())
         return path
 

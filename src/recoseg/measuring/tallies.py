@@ -42,8 +42,7 @@ class Tallies:
             IndexBusy: another process counts there.
             InputError: the file there is something else.
         """
-        with durable.told(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        durable.folder(folder)
         with durable.lock(folder / ".lock", str(folder)):
             connection = sqlite3.connect(folder / FILE, isolation_level=None)
             try:

@@ -1,0 +1,56 @@
+"""What the verbs of ``recoseg concept`` write and print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recoseg.cli.output import say, show
+
+if TYPE_CHECKING:
+    from recoseg import Concept, ConceptBank, Index
+
+
+def advise(archive: Index | None, k: int) -> None:
+    """A note on stderr if concepts would be learnt from most of the archive."""
+    # With so few photos every concept would be learnt from nearly all of them, whatever they show.
+    if archive is not None and len(archive) < 3 * k:
+        say(
+            f"note: each concept is learnt from {min(k, len(archive))} of {len(archive)} photos; "
+            "if fewer show it, give a smaller -k, or index more photos."
+        )
+
+
+def save(bank: ConceptBank, path: Path, pictures: bool) -> None:
+    """Write the bank, with or without the pictures of its evidence."""
+    bank.save(path, evidence="full" if pictures else "compact")
+
+
+def listed(bank: ConceptBank, as_json: bool) -> None:
+    """Print the bank's concepts."""
+    shown = [described(bank[name]) for name in bank.names]
+    rows = [
+        (
+            concept["name"],
+            ", ".join(concept["words"]),
+            concept["images"],
+            "" if concept["agreement"] is None else concept["agreement"],
+            "" if concept["threshold"] is None else f"{concept['threshold']:.4f}",
+        )
+        for concept in shown
+    ]
+    brief = [{key: concept[key] for key in concept if key != "evidence"} for concept in shown]
+    show(brief, ("concept", "words", "photos", "agreement", "threshold"), rows, as_json=as_json)
+
+
+def described(concept: Concept) -> dict[str, Any]:
+    """A concept in plain JSON types."""
+    evidence = concept.evidence
+    return {
+        "name": concept.name,
+        "words": list(concept.aliases),
+        "threshold": concept.threshold,
+        "images": 0 if evidence is None else len(evidence.seeds),
+        "agreement": None if evidence is None else evidence.agreement,
+        "evidence": None if evidence is None else evidence.to_dict(),
+    }

@@ -19,6 +19,7 @@ from recoseg.cli import (
     measure_verbs,
     report_verbs,
     segment_verbs,
+    serve_verbs,
 )
 from recoseg.cli.output import say
 from recoseg.errors import RecosegError
@@ -38,6 +39,7 @@ VERBS = (
     "ablate",
     "datasets",
     "report",
+    "serve",
     "models",
     "doctor",
 )
@@ -55,6 +57,10 @@ Name a concept, point at a folder of unlabelled photos, get a segmenter.
     recoseg concept build street.bank road "fire hydrant" -i photos.index
     recoseg concept show street.bank road --save road.png
     recoseg segment street.jpg --bank street.bank --out segmented/
+
+[bold]All of this in the browser:[/bold]
+
+    recoseg serve --root photos/
 
 [bold]A small, fast network for your own kind of images[/bold] (no labels either):
 
@@ -111,6 +117,7 @@ app.command("evaluate", rich_help_panel="Measurement")(measure_verbs.evaluate)
 app.command("ablate", rich_help_panel="Measurement")(measure_verbs.ablate)
 app.add_typer(dataset_verbs.app, name="datasets", rich_help_panel="Measurement")
 app.command("report", rich_help_panel="Measurement")(report_verbs.report)
+app.command("serve", rich_help_panel="Browser")(serve_verbs.serve)
 app.add_typer(machine_verbs.models, name="models", rich_help_panel="This machine")
 app.command("doctor", rich_help_panel="This machine")(machine_verbs.doctor)
 

@@ -38,6 +38,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         409: "It does not fit what is there.",
         413: "The upload is too large.",
         422: "A field is not of the form it must have.",
+        500: "Something that nobody foresaw; the server's log says where.",
         503: "Too much is waiting already; Retry-After says when to ask again.",
     }.items()
 }

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from recoseg.errors import ArchiveError, RecosegError
 from recoseg.web import pictures, schemas
-from recoseg.web.failures import Missing, Refused
+from recoseg.web.failures import Conflict, Missing, said
 from recoseg.web.indexes import About
 from recoseg.web.service import Service, Serving
 from recoseg.web.worker import Job
@@ -72,8 +72,10 @@ async def search(order: schemas.SearchOrder, service: Serving) -> Any:
         lambda step: service.catalogue.search(order.index, order.query, order.count),
     )
     done = await asyncio.wrap_future(service.worker.submit(work).finished)
+    if done.error is not None:
+        return said(done.error, done.status)
     if done.result is None:
-        raise Refused(done.error or "the search was cancelled; start it again.")
+        raise Conflict("the search was cancelled; start it again.")
     return done.result
 
 

@@ -60,7 +60,7 @@ class Roots:
         for entry in _listed(folder):
             if _links_out(entry, base):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 folders.append(entry.name)
             elif Path(entry.name).suffix.lower() in SUFFIXES:
                 photos += 1
@@ -89,7 +89,7 @@ class Roots:
                         f"{name} links out of the folders that were allowed; remove the link, or "
                         "start the server with --root for the folder that it leads to."
                     )
-                if entry.is_dir():
+                if _is_folder(entry):
                     waiting.append(Path(entry.path).resolve())
 
 
@@ -99,6 +99,13 @@ def _listed(folder: Path) -> Iterator[os.DirEntry[str]]:
             yield from [entry for entry in entries if not entry.name.startswith(".")]
     except OSError:
         return
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _links_out(entry: os.DirEntry[str], base: Path) -> bool:

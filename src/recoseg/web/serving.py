@@ -6,8 +6,10 @@ import logging
 import socket
 import tempfile
 from collections.abc import Callable
+from typing import NoReturn
 
 import uvicorn
+from fastapi import FastAPI
 
 from recoseg.errors import RecosegError
 from recoseg.web.app import create
@@ -26,8 +28,17 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
         KeyboardInterrupt: it was ended.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    app = create(settings)
-    listening = _listen(settings)
+    with _listening(settings) as listening:
+        app = create(settings)
+        try:
+            _serve(app, settings, listening, say)
+        finally:
+            app.state.service.close()
+
+
+def _serve(
+    app: FastAPI, settings: Settings, listening: socket.socket, say: Callable[[str], None]
+) -> NoReturn:
     # Uploads that the form parser puts aside belong with everything else that is removed.
     tempfile.tempdir = app.state.service.temporary.name
     config = uvicorn.Config(
@@ -39,13 +50,13 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
         timeout_keep_alive=30,
         proxy_headers=False,
     )
-    say(address(settings, listening.getsockname()[1]))
     try:
+        say(address(settings, listening.getsockname()[1]))
         uvicorn.Server(config).run([listening])
     finally:
         tempfile.tempdir = None
-        listening.close()
-        app.state.service.close()
+    # Where Ctrl-C was switched off, as in the background of a script, uvicorn only returns.
+    raise KeyboardInterrupt
 
 
 def address(settings: Settings, port: int) -> str:
@@ -55,7 +66,7 @@ def address(settings: Settings, port: int) -> str:
     return f"http://{host}:{port}/{secret}"
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _listening(settings: Settings) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         return socket.create_server((settings.host, settings.port), family=family)

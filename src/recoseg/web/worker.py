@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from recoseg.errors import RecosegError
-from recoseg.web.failures import LOG, Busy, Missing, unexpected
+from recoseg.web.failures import LOG, Busy, Missing, status_of, unexpected
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 Step = Callable[[int, int], None]
@@ -35,6 +35,7 @@ class Job:
         work: called with a function of (done, total); returns the result, of plain JSON types.
         subject: what it is about: the id of an index.
         patient: whether other jobs may go first between its steps.
+        status: what to answer where a request waited for it, if it failed.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Job:
     total: int | None = None
     started: float = 0.0
     error: str | None = None
+    status: int = 200
     result: dict[str, Any] | None = None
     unwanted: bool = False
     finished: Future[Job] = field(default_factory=Future)
@@ -162,12 +164,12 @@ class Worker:
         except Cancelled:
             self._end(job, "cancelled")
         except RecosegError as error:
-            job.error = str(error)
+            job.error, job.status = str(error), status_of(error)
             self._end(job, "failed")
         # Nothing that one job does may end the thread that all others need.
         except BaseException as error:
             LOG.exception("job %s (%s) failed", job.id, job.kind)
-            job.error = unexpected(error)
+            job.error, job.status = unexpected(error), 500
             self._end(job, "failed")
 
     def _step(self, job: Job, done: int, total: int) -> None:

@@ -8,8 +8,8 @@ export class ApiError extends Error {
   }
 }
 
-/** The server's sentences begin small, as those of the command line do. */
-export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+/** The server's sentences begin small, as those of the command line do; a file's name stays. */
+export const capital = (text) => text.replace(/^[a-z]+(?=[ ,;])/, (word) => word[0].toUpperCase() + word.slice(1));
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 8000;

@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { drawHits } from "./board.js";
-import { $, announce, clear, fail, h, options, plural, show } from "./dom.js";
+import { $, announce, clear, fail, h, options, plural, rest, rests, show } from "./dom.js";
 import { startFolders } from "./folders.js";
 import { cancel, follow, list, over, progressBar } from "./jobs.js";
 import { save, state, tie } from "./state.js";
@@ -43,8 +43,9 @@ async function refresh() {
 }
 
 async function begin(asked) {
+  if (rests($("index-go"))) return;
   clear($("index-problem"));
-  $("index-go").disabled = true;
+  rest($("index-go"), true);
   try {
     const { job, index } = await call("/indexes", { json: asked });
     announce(`Indexing ${asked.name} has begun`);
@@ -53,7 +54,7 @@ async function begin(asked) {
   } catch (error) {
     fail($("index-problem"), error);
   } finally {
-    $("index-go").disabled = false;
+    rest($("index-go"), false);
   }
 }
 

@@ -42,7 +42,7 @@ export class RegionView {
     this.frame = h("div", { className: "frame", tabIndex: -1, role: "group" },
       this.photo, this.canvas, this.cross, this.tip);
     box.replaceChildren(this.frame);
-    this.photo.addEventListener("load", () => this.fit());
+    this.photo.addEventListener("load", () => this.fit(this.photo.naturalWidth, this.photo.naturalHeight));
     this.frame.addEventListener("pointermove", (event) => this.follow(event));
     this.frame.addEventListener("pointerdown", (event) => this.follow(event));
     this.frame.addEventListener("pointerleave", () => this.leave());
@@ -75,6 +75,7 @@ export class RegionView {
     if (signal.aborted) return;
     Object.assign(this, { result, labels, confidence, highlight: null });
     this.classes = new Map(result.classes.map((one) => [one.index, one]));
+    this.fit(result.width, result.height);
     this.canvas.width = labels.width;
     this.canvas.height = labels.height;
     this.frame.tabIndex = 0;
@@ -85,8 +86,8 @@ export class RegionView {
   }
 
   /** Make the frame as large as the room allows, in the photo's own shape. */
-  fit() {
-    const shape = this.photo.naturalWidth / this.photo.naturalHeight || 1;
+  fit(width, height) {
+    const shape = width / height || 1;
     this.frame.style.setProperty("aspect-ratio", String(shape));
     this.frame.style.setProperty("--shape", String(shape));
   }

@@ -2,7 +2,7 @@
 
 import { call, form } from "./api.js";
 import { drawDraft, drawHits } from "./board.js";
-import { $, announce, clear, debounce, dropPlace, fail, h, options, plural, show } from "./dom.js";
+import { $, announce, clear, debounce, dropPlace, fail, h, options, plural, rest, rests, show } from "./dom.js";
 import { cancel, follow, progressBar } from "./jobs.js";
 import { showSave, startSaving } from "./saving.js";
 import { save, state, tie } from "./state.js";
@@ -101,6 +101,7 @@ async function look() {
 }
 
 async function build() {
+  if (rests($("build"))) return;
   clear($("build-problem"));
   if (draft && draft.subject !== subject()) mine.excluded = [];
   const again = keepsExamples() ? draft.draft : null;
@@ -179,7 +180,7 @@ function draw() {
   show($("con-empty"), !built && !found);
   show($("learnt"), Boolean(built || found));
   for (const id of ["board-toggles", "facts", "warnings"]) show($(id), Boolean(built));
-  $("build").disabled = building !== null || !words().length || (!index() && !examples.length && !built);
+  rest($("build"), building !== null || !words().length || (!index() && !examples.length && !built));
   const dropped = built ? mine.excluded : [];
   const changed = built && dropped.map(({ photo }) => photo).join() !== built.excluded;
   $("build").textContent = !built ? "Build" : changed || examples.length ? "Rebuild with these changes" : "Build again";

@@ -22,6 +22,10 @@ export function h(tag, props = {}, ...children) {
 
 export const show = (element, yes) => { element.hidden = !yes; };
 
+/** Let a button rest without taking the focus from it, as `disabled` would. */
+export const rest = (button, yes) => { button.setAttribute("aria-disabled", String(yes)); };
+export const rests = (button) => button.getAttribute("aria-disabled") === "true";
+
 /** Say something to screen readers, now. */
 export function announce(text) {
   $("said").textContent = text;

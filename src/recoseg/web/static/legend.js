@@ -27,8 +27,10 @@ export class Legend {
       ? null : h("span", { className: "sure" }, `${percent(confidence)} sure`);
     const light = () => this.view.setHighlight(this.hidden.has(index) ? null : index);
     const dark = () => this.view.setHighlight(null);
+    // A click's focus is no wish to see the region alone; the keyboard's is.
+    const focused = () => { if (button.matches(":focus-visible")) light(); };
     const button = h("button", { type: "button", "aria-pressed": "true", title: "Click to hide or show",
-      onpointerenter: light, onpointerleave: dark, onfocus: light, onblur: dark,
+      onpointerenter: light, onpointerleave: dark, onfocus: focused, onblur: dark,
       onclick: () => this.toggle(button, index, name) },
     h("span", { className: "swatch", style: { background: colour } }),
     h("span", { className: "name" }, name), sure,

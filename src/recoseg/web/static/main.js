@@ -9,6 +9,9 @@ import { save, state } from "./state.js";
 
 const TABS = ["segment", "concepts", "archive"];
 
+/** The tab in the address; the slash keeps it from being an element's id, to which browsers jump. */
+const asked = () => location.hash.replace(/^#\/?/, "");
+
 export function open(name, focus = false) {
   if (!TABS.includes(name)) return;
   for (const tab of TABS) {
@@ -20,7 +23,7 @@ export function open(name, focus = false) {
   if (focus) $(`tab-${name}`).focus();
   state.tab = name;
   save();
-  if (location.hash !== `#${name}`) history.replaceState(null, "", `#${name}`);
+  if (asked() !== name) history.replaceState(null, "", `#/${name}`);
   $(name).dispatchEvent(new CustomEvent("open"));
 }
 
@@ -36,7 +39,7 @@ function startTabs() {
       open(TABS[to], true);
     });
   }
-  window.addEventListener("hashchange", () => open(location.hash.slice(1)));
+  window.addEventListener("hashchange", () => open(asked()));
 }
 
 function startLink() {
@@ -70,5 +73,5 @@ startArchive({ learn: (words, index) => {
   $("concepts").dispatchEvent(new CustomEvent("learn", { detail: { words, index } }));
   open("concepts", true);
 } });
-open(TABS.includes(location.hash.slice(1)) ? location.hash.slice(1) : state.tab);
+open(TABS.includes(asked()) ? asked() : state.tab);
 tellHealth().catch((error) => { $("health").textContent = error.message; });

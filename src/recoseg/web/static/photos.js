@@ -7,9 +7,9 @@ import { save, state } from "./state.js";
 const LANES = 2;
 
 /**
- * A photo: {key, name, file, url, job, live, result, asked, error}. `file` is null after a reload,
- * `job` the id of work under way, `live` its last news, `result` what was found, `asked` the
- * settings it was found with.
+ * A photo: {key, name, file, url, job, settings, live, result, asked, error}. `file` is null after a reload,
+ * `job` the id of work under way, `settings` what it was asked for and `live` its last news;
+ * `result` is what was found, `asked` the settings it was found with.
  */
 export class Photos extends EventTarget {
   constructor() {
@@ -21,7 +21,8 @@ export class Photos extends EventTarget {
 
   changed(photo) {
     const kept = this.all.filter(({ job, result }) => job || result);
-    state.segment.photos = kept.map(({ key, name, job, result, asked }) => ({ key, name, job, result, asked }));
+    state.segment.photos = kept.map(({ key, name, job, settings, result, asked }) =>
+      ({ key, name, job, settings, result, asked }));
     state.segment.unsent = this.all.length - kept.length;
     save();
     this.dispatchEvent(new CustomEvent("change", { detail: photo }));
@@ -85,7 +86,7 @@ export class Photos extends EventTarget {
         const sent = form({ ...settings, image });
         photo.job = (await call("/segment", { form: sent, signal })).job;
         photo.settings = JSON.stringify(settings);
-      } else photo.settings = photo.asked;
+      }
       this.changed(photo);
       const { result } = await follow(photo.job, (job) => this.news(photo, job), signal);
       this.found(photo, result);

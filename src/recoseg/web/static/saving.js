@@ -1,10 +1,11 @@
 /** Puts a draft into a bank, and leads on to trying it. */
 
 import { call } from "./api.js";
-import { $, clear, fail, h, options, show } from "./dom.js";
+import { $, clear, fail, h, options, rest, rests, show } from "./dom.js";
 import { save, state, tie } from "./state.js";
 
 const NEW = "";
+const TAKEN = 409;
 const mine = state.concepts;
 let draft = null;
 let tryIt = null;
@@ -15,6 +16,7 @@ export function startSaving(go) {
   tie($("save-name"), mine, "name");
   $("save-bank").addEventListener("change", () => { mine.bank = $("save-bank").value; save(); askName(); });
   $("save-form").addEventListener("submit", (event) => { event.preventDefault(); put(); });
+  $("replace").addEventListener("click", () => put(true));
 }
 
 function askName() {
@@ -33,7 +35,7 @@ export function showSave(built) {
   $("save-name").value = mine.name;
   save();
   clear($("save-problem"));
-  show($("saved"), false);
+  for (const id of ["saved", "replace"]) show($(id), false);
   fillBanks().catch((error) => fail($("save-problem"), error));
 }
 
@@ -44,13 +46,17 @@ async function fillBanks() {
   askName();
 }
 
-async function put() {
-  clear($("save-problem"));
+const bankAsked = () => $("save-bank").value || mine.newBank.trim();
+
+async function put(replace = false) {
   const button = $("save-form").querySelector("[type=submit]");
-  button.disabled = true;
+  if (rests(button)) return;
+  clear($("save-problem"));
+  show($("replace"), false);
+  rest(button, true);
   try {
-    const bank = $("save-bank").value || mine.newBank.trim();
-    const saved = await call(`/drafts/${encodeURIComponent(draft.draft)}/save`, { json: { bank, name: mine.name.trim() } });
+    const bank = bankAsked();
+    const saved = await call(`/drafts/${encodeURIComponent(draft.draft)}/save`, { json: { bank, name: mine.name.trim(), replace } });
     mine.bank = saved.bank;
     mine.newBank = $("new-bank").value = "";
     save();
@@ -60,7 +66,8 @@ async function put() {
     show($("saved"), true);
   } catch (error) {
     fail($("save-problem"), error);
+    show($("replace"), error.status === TAKEN && bankAsked() !== NEW);
   } finally {
-    button.disabled = false;
+    rest(button, false);
   }
 }

@@ -1,8 +1,9 @@
 /** The Segment tab: photos in, concepts chosen, regions out. */
 
 import { call } from "./api.js";
+import { showCalibration, startCalibrating } from "./calibrate.js";
 import { RegionView } from "./canvas.js";
-import { $, announce, clear, dropPlace, fail, options, percent, plural, show } from "./dom.js";
+import { $, announce, clear, dropPlace, fail, options, percent, plural, rest, rests, show } from "./dom.js";
 import { progressBar } from "./jobs.js";
 import { drawDownloads, Legend } from "./legend.js";
 import { Photos } from "./photos.js";
@@ -27,6 +28,7 @@ export function startSegment() {
   strip = new Strip($("strip"), photos, select);
   moveBar = progressBar($("view-progress"), "Segmenting", () => photos.stop(current()));
   startControls();
+  startCalibrating(loadBanks);
   photos.addEventListener("change", ({ detail }) => changed(detail));
   dropPlace($("seg-drop"), $("seg-files"), $("segment"), add, (text) => fail($("seg-photo-problem"), text));
   photos.restore();
@@ -80,7 +82,7 @@ function useBank(id) {
   save();
   picker.fill(bank.concepts, mine.chosen[id] ?? []);
   $("unknown").disabled = !bank.calibrated;
-  show($("unknown-help"), !bank.calibrated);
+  showCalibration(bank);
   refresh();
 }
 
@@ -109,6 +111,7 @@ function todo() {
 }
 
 function go() {
+  if (rests($("seg-go"))) return;
   clear($("seg-problem"));
   clear($("seg-photo-problem"));
   photos.start(todo(), settings());
@@ -138,9 +141,10 @@ function changed(photo) {
 function refresh() {
   const idle = todo();
   const again = idle.length > 0 && idle.every((one) => one.asked === JSON.stringify(settings()));
+  const working = photos.all.length > idle.length && (again || idle.length === 0);
   const what = photos.all.length > 1 ? ` ${plural(idle.length, "photo")}` : "";
-  $("seg-go").textContent = `Segment${what}${again ? " again" : ""}`;
-  $("seg-go").disabled = idle.length === 0 || banks.length === 0;
+  $("seg-go").textContent = working ? "Segmenting …" : `Segment${what}${again ? " again" : ""}`;
+  rest($("seg-go"), working || idle.length === 0 || banks.length === 0);
   show($("seg-stop"), photos.all.filter((one) => one.live).length > 1);
   show($("seg-empty"), photos.all.length === 0);
   show($("view"), photos.all.length > 0);
@@ -161,7 +165,7 @@ function drawCurrent() {
   if (shown === mark) return;
   shown = mark;
   view.showPhoto(photo.url, photo.name);
-  show($("view-done"), photo.result !== null);
+  for (const id of ["view-done", "reading-line"]) show($(id), photo.result !== null);
   if (!photo.result) return;
   legend.draw(photo.result);
   drawDownloads($("downloads"), photo, mine.opacity);

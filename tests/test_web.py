@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 
 from recoseg import palette
 from recoseg.concepts import ConceptBank
+from recoseg.errors import RecosegError
 from tests.test_cli import on_toys, paint_all, run
 from tests.toys import COLOURS, paint
 from tests.webs import done, over, preview, sentence, serving, upload
@@ -65,6 +68,18 @@ def photo(home):
 @pytest.fixture(scope="module")
 def result(client, two, photo):
     return done(client, upload(client, photo, bank=two, temperature="0.05", refine="false"))
+
+
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn", "python_multipart"])
+def test_without_the_extra_one_sentence_says_how_to_get_it(monkeypatch, package):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == package else find(name, *a)
+    )
+    import recoseg.web
+
+    with pytest.raises(RecosegError, match=r"pip install 'recoseg\[web\]'\.$"):
+        importlib.reload(recoseg.web)
 
 
 def test_health_says_who_is_there(client):
@@ -328,6 +343,21 @@ def test_calibration_makes_unknown_possible(client, index, photo):
     assert [c["name"] for c in seen["classes"]] == ["red", "unknown"]
     assert seen["unknown_index"] == 1
     assert client.delete(f"/api/banks/{bank}/concepts/red").status_code == 204
+
+
+def test_an_example_is_learnt_as_from_a_file(client, index, home, tmp_path):
+    file = Path(paint(tmp_path / "wide.png", "white", "blue", size=90))
+    Image.open(file).resize((150, 90)).save(file)
+    made = done(client, preview(client, ["blue"], [("wide.png", file.read_bytes())], index=index))
+    order = {"bank": "learnt", "name": "blue"}
+    bank = client.post(f"/api/drafts/{made['draft']}/save", json=order).json()["bank"]
+    words = ("concept", "build", tmp_path / "cli.bank", "blue", "--examples", f"blue={file}")
+    run(*words, "--index", home / "given.index", "-q")
+    mine = ConceptBank.open(home / "state" / "banks" / "learnt.bank")["blue"]
+    theirs = ConceptBank.open(tmp_path / "cli.bank")["blue"]
+    assert float(mine.reference @ theirs.reference) > 0.999
+    assert [s.x for s in mine.evidence.seeds] == [s.x for s in theirs.evidence.seeds]
+    assert client.delete(f"/api/banks/{bank}/concepts/blue").status_code == 204
 
 
 def test_jobs_are_listed_newest_first(client, two, photo):

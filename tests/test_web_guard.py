@@ -118,7 +118,8 @@ FOREIGN = [
     {"origin": "https://evil.example"},
     {"origin": "null"},
     {"origin": "http://127.0.0.1:9999"},
-    {"origin": "http://evil.example://127.0.0.1:8000.evil.example"},
+    {"origin": "http://evil.example://127.0.0.1:8000"},
+    {"origin": "http://127.0.0.1:8000.evil.example"},
     {"sec-fetch-site": "cross-site"},
     {"sec-fetch-site": "same-site"},
 ]

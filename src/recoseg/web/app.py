@@ -76,7 +76,7 @@ def create(settings: Settings | None = None) -> FastAPI:
     for module in (server_routes, segment_routes, archive_routes, concept_routes):
         app.include_router(module.router, prefix="/api")
     _page(app)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Guard, settings=settings, worker=service.worker)
     app.add_middleware(Counting, metrics=service.metrics)
     return app
 

@@ -79,7 +79,7 @@ async def search(order: schemas.SearchOrder, service: Serving) -> Any:
     return done.result
 
 
-@router.get("/indexes/{id}/photos/{photo:path}/thumb.jpg", response_class=Response)
+@router.get("/indexes/{id}/photos/{photo:path}/thumb.jpg", **pictures.JPEG)
 def thumb(id: str, photo: str, service: Serving, size: Size = 256) -> Response:
     """A small picture of an indexed photo, never cropped."""
     opened = service.catalogue.open(id)

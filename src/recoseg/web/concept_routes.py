@@ -20,6 +20,7 @@ from recoseg.web.service import Service, Serving
 from recoseg.web.worker import Job, Step
 
 router = APIRouter()
+BINARY = "application/octet-stream"
 Size = Annotated[int, Query(ge=16, le=1024)]
 
 
@@ -34,13 +35,11 @@ def banks(service: Serving) -> list[dict[str, Any]]:
     return rows
 
 
-@router.get("/banks/{id}/file", response_class=Response)
+@router.get("/banks/{id}/file", response_class=Response, responses={200: {"content": {BINARY: {}}}})
 def file(id: str, service: Serving) -> Response:
     """The bank's file, for ``recoseg segment --bank``."""
     entry = service.shelf.find(id)
-    return FileResponse(
-        entry.path, media_type="application/octet-stream", filename=f"{entry.name}.bank"
-    )
+    return FileResponse(entry.path, media_type=BINARY, filename=f"{entry.name}.bank")
 
 
 @router.delete("/banks/{id}/concepts/{name}", status_code=204, response_class=Response)
@@ -96,7 +95,7 @@ def preview(
     return {"job": service.worker.submit(work).id, "index": index or None}
 
 
-@router.get("/drafts/{draft}/photos/{photo:path}/heat.png", response_class=Response)
+@router.get("/drafts/{draft}/photos/{photo:path}/heat.png", **pictures.PNG)
 def heat(draft: str, photo: str, service: Serving, size: Size = 256) -> Response:
     """How near each part of the square is to the reference: colour, opaque where it is near."""
     found = service.drafts.find(draft)
@@ -106,7 +105,7 @@ def heat(draft: str, photo: str, service: Serving, size: Size = 256) -> Response
     return pictures.drawing(pictures.encoded(found.evidence.pictures.layer(place, size), "PNG"))
 
 
-@router.get("/drafts/{draft}/photos/{photo:path}/photo.jpg", response_class=Response)
+@router.get("/drafts/{draft}/photos/{photo:path}/photo.jpg", **pictures.JPEG)
 def photo(draft: str, photo: str, service: Serving, size: Size = 360) -> Response:
     """The square of a photo that the model saw."""
     try:

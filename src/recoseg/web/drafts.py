@@ -28,6 +28,7 @@ from recoseg.web.indexes import Catalogue
 from recoseg.web.worker import Step
 
 KEPT = 30
+MOST_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Drafts:
         base = self._base(name, index, step)
         if order.k is not None:
             base = dataclasses.replace(base, recipe=base.recipe.replace(k=order.k))
-        pixels = [images.read(e.data, max_pixels=self.max_pixels, name=e.name) for e in given]
+        pixels = [self._square(e, base.recipe.archive_size) for e in given]
         exclude = {id for id in order.exclude if not id.startswith("example-")}
         bank = base.add(
             {name: order.words},
@@ -161,10 +162,15 @@ class Drafts:
         """A photo as the model saw it: its central square, ``size`` pixels wide."""
         seed = draft.evidence.seeds[draft.place(photo)]
         if seed.score is None:
-            found = next(e for e in draft.order.examples if e.id == photo)
-            return images.square(images.read(found.data, at_least=size), size)
+            return self._square(next(e for e in draft.order.examples if e.id == photo), size)
         index = self.catalogue.open(draft.order.index)
         return images.square(index.image(seed.image, at_least=size), size)
+
+    def _square(self, example: Example, size: int) -> RGB:
+        pixels = images.read(
+            example.data, at_least=size, max_pixels=self.max_pixels, name=example.name
+        )
+        return images.square(pixels, size)
 
     def _base(self, name: str, index: Index | None, step: Step) -> ConceptBank:
         """A bank without concepts, whose contexts are those that are to be eliminated."""
@@ -196,9 +202,14 @@ class Drafts:
         draft = Draft(secrets.token_hex(8), order, bank, seeds, quality)
         with self._lock:
             self._kept[draft.id] = draft
-            while len(self._kept) > KEPT:
+            while len(self._kept) > KEPT or (len(self._kept) > 1 and self._bytes() > MOST_BYTES):
                 self._kept.popitem(last=False)
         return draft
+
+    def _bytes(self) -> int:
+        """Of all examples that are kept; drafts made from each other share theirs."""
+        kept = {e.id: len(e.data) for draft in self._kept.values() for e in draft.order.examples}
+        return sum(kept.values())
 
 
 def described(draft: Draft) -> dict[str, object]:

@@ -11,11 +11,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from recoseg.web.failures import said
+from recoseg.web.failures import Busy, said
 from recoseg.web.settings import Settings, is_loopback
+from recoseg.web.worker import Worker
 
 COOKIE = "recoseg-token"
 SAFE = ("GET", "HEAD", "OPTIONS")
+UPLOADS = ("/api/segment", "/api/concepts/preview")
 # What a form adds to the file in it.
 MARGIN = 2**20
 HEADERS = {
@@ -34,9 +36,10 @@ HEADERS = {
 class Guard:
     """Stands before the application and turns away what must not reach it."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        """Guard ``app`` by ``settings``."""
+    def __init__(self, app: ASGIApp, settings: Settings, worker: Worker) -> None:
+        """Guard ``app`` by ``settings``; no upload is taken that ``worker`` has no room for."""
         self.app = app
+        self.worker = worker
         self.settings = settings
         self.local = is_loopback(settings.host)
 
@@ -69,7 +72,15 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._limit:
             return self._too_large()
-        return self._stranger(scope, headers)
+        return self._stranger(scope, headers) or self._crowd(scope)
+
+    def _crowd(self, scope: Scope) -> Response | None:
+        if scope["method"] == "POST" and scope["path"] in UPLOADS:
+            try:
+                self.worker.check_room()
+            except Busy as busy:
+                return said(str(busy), busy.status, {"Retry-After": str(busy.wait)})
+        return None
 
     def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
         if self.settings.token is None:
@@ -143,7 +154,7 @@ def _is_foreign(headers: Headers) -> bool:
     origin = headers.get("origin")
     if origin is None:
         return False
-    return not origin.endswith(f"://{headers.get('host', '')}")
+    return origin.partition("://")[2] != headers.get("host", "")
 
 
 def _cookie(headers: Headers) -> str:

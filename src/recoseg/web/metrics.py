@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import mmap
 import sys
 import threading
 import time
@@ -117,9 +117,13 @@ def _named(scope: Scope) -> tuple[str, str]:
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds; its peak where the system tells no more."""
+    """Bytes of memory that this process holds; its peak, or 0, where the system tells no more."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
     except OSError:
+        if sys.platform == "win32":
+            return 0
+        import resource
+
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import io
 import threading
+from typing import Any
 
 import numpy as np
 from fastapi.responses import Response
 from PIL import Image
 
-from recoseg import images
 from recoseg.images import RGB
 
 # Drawing takes many times an image's bytes; no more than this are drawn at once.
 DRAWING = threading.Semaphore(2)
+# A route's own class would describe its errors as pictures, too.
+PNG: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"image/png": {}}}},
+}
+JPEG: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"image/jpeg": {}}}},
+}
 KEEP = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -36,16 +45,11 @@ def fitted(image: RGB, size: int) -> RGB:
     return np.asarray(small)
 
 
-def photo(data: bytes, keep: bool = True) -> Response:
+def photo(data: bytes) -> Response:
     """The answer that is a JPEG file."""
-    return Response(data, media_type="image/jpeg", headers=KEEP if keep else {})
+    return Response(data, media_type="image/jpeg", headers=KEEP)
 
 
-def drawing(data: bytes, keep: bool = True) -> Response:
+def drawing(data: bytes) -> Response:
     """The answer that is a PNG file."""
-    return Response(data, media_type="image/png", headers=KEEP if keep else {})
-
-
-def thumbnail(data: bytes, size: int, name: str) -> bytes:
-    """A small JPEG of an encoded image; EXIF is applied and not passed on."""
-    return jpeg(fitted(images.read(data, at_least=size, name=name), size))
+    return Response(data, media_type="image/png", headers=KEEP)

@@ -40,7 +40,7 @@ def segment(
     return {"job": service.worker.submit(job).id}
 
 
-@router.get("/results/{id}/labels.png", response_class=Response)
+@router.get("/results/{id}/labels.png", **pictures.PNG)
 def labels(id: str, service: Serving, plain: bool = False) -> Response:
     """The label map: an indexed PNG, or with ``plain`` a grey one whose values are the indices."""
     path = service.results.file(id, "labels.png")
@@ -49,7 +49,7 @@ def labels(id: str, service: Serving, plain: bool = False) -> Response:
     return pictures.drawing(pictures.encoded(Image.fromarray(np.asarray(Image.open(path))), "PNG"))
 
 
-@router.get("/results/{id}/overlay.png", response_class=Response)
+@router.get("/results/{id}/overlay.png", **pictures.PNG)
 def overlay(id: str, service: Serving, opacity: Opacity = 0.5) -> Response:
     """The photo with the labels' colours laid over."""
     with pictures.DRAWING:
@@ -57,13 +57,13 @@ def overlay(id: str, service: Serving, opacity: Opacity = 0.5) -> Response:
         return pictures.drawing(pictures.encoded(drawn, "PNG"))
 
 
-@router.get("/results/{id}/confidence.png", response_class=Response)
+@router.get("/results/{id}/confidence.png", **pictures.PNG)
 def confidence(id: str, service: Serving) -> Response:
     """How probable each pixel's label is: 8-bit grey, 255 is certain."""
     return _file(service.results.file(id, "confidence.png"))
 
 
-@router.get("/results/{id}/photo.jpg", response_class=Response)
+@router.get("/results/{id}/photo.jpg", **pictures.JPEG)
 def photo(id: str, service: Serving) -> Response:
     """The photo, upright."""
     return _file(service.results.file(id, "photo.jpg"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,18 +16,22 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from PIL import Image
 
+from recoseg import images
 from tests.test_cli import on_toys, paint_all, run
 from tests.toys import paint
 
 ROOT = Path(__file__).parents[1]
 CLIENTS, REQUESTS, WARM = 32, 500, 100
 SERVER = """
-import pytest, sys
+import pathlib, pytest, sys
+from recoseg import concepts
 from recoseg.cli import main
 from tests.test_cli import on_toys
 on_toys(pytest.MonkeyPatch())
-sys.argv = ["recoseg", *sys.argv[1:]]
+concepts.EVERYDAY = pathlib.Path(sys.argv[1])
+sys.argv = ["recoseg", *sys.argv[2:]]
 main()
 """
 
@@ -36,20 +42,32 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         on_toys(patch)
         run("index", paint_all(folder / "photos"), folder / "photos.index", "-q")
-        words = ("red", "yellow", "--index", folder / "photos.index", "-q")
-        run("concept", "build", folder / "two.bank", *words)
+        learn = ("--index", folder / "photos.index", "-q")
+        run("concept", "build", folder / "two.bank", "red", "yellow", *learn)
+        run("concept", "build", folder / "everyday.bank", "cat", "grass", *learn)
     paint(folder / "look.png", "yellow", "red")
     return folder
 
 
-@pytest.fixture
-def server(folder, tmp_path):
-    """The process and its address."""
-    (tmp_path / "tmp").mkdir()
+@pytest.fixture(scope="module")
+def server(folder):
+    """The process and its address; the last test ends it."""
+    (folder / "tmp").mkdir()
     command = [
-        *(sys.executable, "-c", SERVER, "serve", "--port", "0", "--queue", "4", "--json"),
+        *(
+            sys.executable,
+            "-c",
+            SERVER,
+            folder / "everyday.bank",
+            "serve",
+            "--port",
+            "0",
+            "--queue",
+            "4",
+            "--json",
+        ),
         *("--bank", folder / "two.bank", "--index", folder / "photos.index"),
-        *("--root", folder / "photos", "--state", tmp_path / "state"),
+        *("--root", folder / "photos", "--state", folder / "state"),
     ]
     process = subprocess.Popen(
         [str(word) for word in command],
@@ -57,7 +75,7 @@ def server(folder, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        env={**os.environ, "TMPDIR": str(folder / "tmp")},
     )
     lines = []
     while not lines or lines[-1].rstrip() != "}":
@@ -122,13 +140,37 @@ def test_many_clients_lose_nothing_and_memory_stays_flat(server, folder):
     assert after - before < 64 * 2**20
 
 
-def test_ctrl_c_ends_with_130_and_leaves_nothing(server, tmp_path):
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl; install it")
+def test_the_documented_calls_run(server, folder, tmp_path):
+    _, url = server
+    text = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    script = script.replace("http://127.0.0.1:8000", url.rstrip("/"))
+    Image.open(folder / "look.png").save(tmp_path / "photo.jpg")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "error" not in done.stdout
+    assert '"classes":' in done.stdout
+    assert '"hits":' in done.stdout
+    assert "street\n" in done.stdout
+    for name in ("labels.png", "overlay.png"):
+        assert images.read(tmp_path / name).shape == (64, 64, 3)
+    assert (folder / "state" / "banks" / "street.bank").is_file()
+
+
+def test_ctrl_c_ends_with_130_and_leaves_nothing(server, folder):
     process, url = server
     with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         assert client.get("/api/health").json()["status"] == "ok"
-        assert any((tmp_path / "tmp").iterdir())
+        assert any((folder / "tmp").iterdir())
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    assert not [p for p in (tmp_path / "tmp").iterdir() if p.name.startswith("recoseg")]
+    assert not [p for p in (folder / "tmp").iterdir() if p.name.startswith("recoseg")]

@@ -13,6 +13,7 @@ from PIL import Image
 from recoseg import palette
 from recoseg.concepts import ConceptBank
 from recoseg.errors import RecosegError
+from tests import pupils
 from tests.test_cli import on_toys, paint_all, run
 from tests.toys import COLOURS, paint
 from tests.webs import done, over, preview, sentence, serving, upload
@@ -85,7 +86,7 @@ def test_without_the_extra_one_sentence_says_how_to_get_it(monkeypatch, package)
 def test_health_says_who_is_there(client):
     health = client.get("/api/health").json()
     assert health["status"] == "ok"
-    assert health["bound"] == 16
+    assert (health["bound"], health["max_bytes"], health["max_pixels"]) == (16, 2**25, 50_000_000)
     assert health["waiting"] == 0
 
 
@@ -368,6 +369,23 @@ def test_jobs_are_listed_newest_first(client, two, photo):
     assert rows[0]["kind"] == "segment"
     sentence(client.get("/api/jobs/none"), 404)
     sentence(client.delete("/api/jobs/none"), 404)
+
+
+def test_a_student_is_offered_beside_the_banks(tmp_path):
+    pupil = pupils.student()
+    pupil.save(tmp_path / "pupil.safetensors")
+    data = paint(tmp_path / "look.png", "blue", "red").read_bytes()
+    with serving(tmp_path, student=tmp_path / "pupil.safetensors") as client:
+        row = client.get("/api/banks").json()[-1]
+        assert (row["id"], [c["name"] for c in row["concepts"]]) == ("student", list(pupil.names))
+        chosen = {"bank": "student", "concepts": ["blue", "red"], "refine": "false"}
+        seen = done(client, upload(client, data, **chosen))
+        labels = picture(client.get(f"/api/results/{seen['id']}/labels.png"))
+        expected = pupil(data, concepts=["blue", "red"])
+        assert (np.asarray(labels) == expected.labels).all()
+        for wrong in ({"unknown": "true"}, {"temperature": "0.1"}):
+            sentence(upload(client, data, **{**chosen, **wrong}), 400)
+        sentence(client.get("/api/banks/student/file"), 404)
 
 
 def test_metrics_count_requests_by_route(client):

@@ -54,18 +54,8 @@ def server(folder):
     """The process and its address; the last test ends it."""
     (folder / "tmp").mkdir()
     command = [
-        *(
-            sys.executable,
-            "-c",
-            SERVER,
-            folder / "everyday.bank",
-            "serve",
-            "--port",
-            "0",
-            "--queue",
-            "4",
-            "--json",
-        ),
+        *(sys.executable, "-c", SERVER, folder / "everyday.bank", "serve", "--json"),
+        *("--port", "0", "--queue", "4", "--max-megabytes", "1"),
         *("--bank", folder / "two.bank", "--index", folder / "photos.index"),
         *("--root", folder / "photos", "--state", folder / "state"),
     ]
@@ -138,6 +128,15 @@ def test_many_clients_lose_nothing_and_memory_stays_flat(server, folder):
         shown = rows[[job for job in jobs if job in rows][-1]]["result"]["id"]
         assert client.get(f"/api/results/{shown}/overlay.png").status_code == 200
     assert after - before < 64 * 2**20
+
+
+def test_an_upload_that_is_too_large_is_cut_off(server):
+    _, url = server
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        answer = client.post("/api/segment", files={"image": ("big.png", bytes(9_000_000))})
+        assert answer.status_code == 413
+        assert "--max-megabytes" in answer.json()["error"]
+        assert client.get("/api/health").json()["max_bytes"] == 2**20
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl; install it")

@@ -27,6 +27,8 @@ class Health(BaseModel):
     running: int
     waiting: int
     bound: int
+    max_bytes: int
+    max_pixels: int
 
 
 class ConceptRow(BaseModel):

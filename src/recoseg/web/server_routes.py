@@ -30,6 +30,8 @@ def health(service: Serving) -> dict[str, Any]:
         "running": running,
         "waiting": waiting,
         "bound": service.worker.bound,
+        "max_bytes": service.settings.max_bytes,
+        "max_pixels": service.settings.max_pixels,
     }
 
 

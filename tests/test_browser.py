@@ -133,6 +133,11 @@ def test_a_photo_is_segmented_read_and_taken_away(visit, photo):
     reads(page, 0.5, 0.5, "red")
     reads(page, 0.05, 0.05, "yellow")
     legend = page.locator("#legend button").all_text_contents()
+    swatch = "one => getComputedStyle(one.querySelector('.swatch')).backgroundColor"
+    for place, name in enumerate(("red", "yellow")):  # the colours were promised when chosen
+        entry = page.locator("#legend button").nth(1 - place)
+        promised = page.get_by_role("button", name=f"Remove {name}", exact=True).evaluate(swatch)
+        assert entry.evaluate(swatch) == promised
     assert [re.match("[a-z]+", text)[0] for text in legend] == ["yellow", "red"]
     name, mask = fetched(page, "Mask")
     assert name == "target-mask.png"
@@ -397,3 +402,16 @@ def test_a_reload_keeps_work_and_choices(visit, photo):
     page.click("#tab-archive")
     page.reload()
     expect(page.locator("#archive")).to_be_visible()
+
+
+def test_enter_chooses_the_concept_of_just_that_name(visit):
+    page = visit()
+    page.select_option("#bank", label="everyday (169)")
+    page.fill("#picker input", "WATER")
+    assert page.locator(".option:visible").first.text_content() == "waterfall"
+    page.press("#picker input", "Enter")
+    expect(page.get_by_role("button", name="Remove water", exact=True)).to_be_visible()
+    page.fill("#picker input", "no such thing")
+    page.press("#picker input", "Enter")
+    expect(page.locator("#picker .chips li")).to_have_count(1)
+    expect(page.locator("#picker")).to_contain_text("No concept of this bank has such a name.")

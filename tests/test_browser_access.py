@@ -76,7 +76,7 @@ def test_segment_is_walked_by_keyboard_alone(visit, photo):
     expect(page.locator(".option[aria-selected=true]")).to_have_count(2)
     walk(page, "#seg-go")
     page.keyboard.press("Enter")
-    expect(page.locator("#legend li").first).to_be_visible()
+    expect(page.locator(".canvas canvas")).to_be_visible()
     walk(page, ".canvas .frame")
     page.keyboard.press("ArrowRight")
     expect(page.locator("#reading")).to_contain_text("red")

@@ -55,6 +55,6 @@ function draftPhoto(draft, photo, gone, onToggle) {
     h("img", { alt: "", className: "heat", loading: "lazy", src: at([...base, "heat.png"]) }), ring),
   gone ? h("span", { className: "badge" }, "dropped · undo") : null,
   photo.example ? h("span", { className: "badge example" }, "example") : null);
-  const numbers = [photo.score === null || photo.example ? null : `text ${score(photo.score)}`, `support ${photo.similarity.toFixed(2)}`];
-  return h("li", { className: gone ? "gone" : "" }, button, caption(photo.name, numbers.filter(Boolean).join(" · ")));
+  const numbers = [photo.score === null || photo.example ? null : `text ${score(photo.score)}`, `support ${score(photo.similarity)}`];
+  return h("li", { className: gone ? "gone" : "" }, button, caption(photo.name, ...numbers));
 }

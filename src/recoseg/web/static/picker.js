@@ -40,11 +40,17 @@ export class Picker {
     this.refresh();
   }
 
-  option({ name, words, colour }) {
+  option({ name, words }) {
     const also = (words ?? []).filter((word) => word !== name);
     return h("span", { role: "option", className: "option", tabIndex: -1, "data-name": name,
       "data-words": [name, ...also].join(" ").toLowerCase(), title: also.length ? `also: ${also.join(", ")}` : "" },
-    h("span", { className: "swatch", style: { background: colour } }), name);
+    h("span", { className: "swatch" }), name);
+  }
+
+  /** The colour each concept will have in the photos: by its place among those chosen. */
+  colours() {
+    const asked = this.chosen.size ? [...this.chosen] : this.concepts.map(({ name }) => name);
+    return new Map(asked.map((name, place) => [name, this.concepts[place].colour]));
   }
 
   options(all = false) {
@@ -75,10 +81,18 @@ export class Picker {
     } else if (event.key === "Enter") {
       event.preventDefault();
       if (this.search.value.trim() && first) {
-        this.toggle(first);
+        this.toggle(this.meant());
         this.search.select();
       }
     }
+  }
+
+  /** What Enter chooses: the concept of just this name before those that only contain it. */
+  meant() {
+    const asked = this.search.value.trim().toLowerCase();
+    const options = this.options();
+    const named = (test) => options.find(({ dataset }) => test(dataset.name.toLowerCase()));
+    return named((name) => name === asked) ?? named((name) => name.startsWith(asked)) ?? options[0];
   }
 
   walk(event) {
@@ -125,8 +139,11 @@ export class Picker {
   }
 
   refresh() {
-    for (const one of this.options(true)) one.setAttribute("aria-selected", String(this.chosen.has(one.dataset.name)));
-    const colours = new Map(this.concepts.map(({ name, colour }) => [name, colour]));
+    const colours = this.colours();
+    for (const one of this.options(true)) {
+      one.setAttribute("aria-selected", String(this.chosen.has(one.dataset.name)));
+      one.firstChild.style.setProperty("background", colours.get(one.dataset.name) ?? "none");
+    }
     this.chips.replaceChildren(...[...this.chosen].map((name) => h("li", {}, h("button",
       { type: "button", className: "chip", "aria-label": `Remove ${name}`, onclick: () => this.remove(name) },
       h("span", { className: "swatch", style: { background: colours.get(name) } }), name,

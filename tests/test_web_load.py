@@ -123,9 +123,8 @@ def test_many_clients_lose_nothing_and_memory_stays_flat(server, folder):
         while client.get("/api/health").json()["running"]:
             time.sleep(0.05)
         rows = {row["id"]: row for row in client.get("/api/jobs").json()}
-        ended = [rows[job]["state"] for job in jobs if job in rows]
-        assert set(ended) == {"done"}
-        shown = rows[[job for job in jobs if job in rows][-1]]["result"]["id"]
+        assert {rows[job]["state"] for job in jobs} == {"done"}
+        shown = rows[jobs[-1]]["result"]["id"]
         assert client.get(f"/api/results/{shown}/overlay.png").status_code == 200
     assert after - before < 64 * 2**20
 

@@ -83,8 +83,7 @@ class Worker:
             self._admit()
             self._jobs[job.id] = job
             self._waiting.append(job)
-            for old in [j for j in self._jobs.values() if j.over][: len(self._jobs) - KEPT]:
-                del self._jobs[old.id]
+            self._forget(len(self._jobs) - KEPT)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name="work", daemon=True)
                 self._thread.start()
@@ -140,6 +139,12 @@ class Worker:
             raise Busy("the server is ending; start it again, then repeat this.", 10)
         if len(self._waiting) >= self.bound:
             raise Busy(f"The server is busy: {self.bound} jobs wait already; try again in a while.")
+
+    def _forget(self, count: int) -> None:
+        """Let go of the oldest jobs that are over."""
+        over = [job.id for job in self._jobs.values() if job.over]
+        for id in over[: max(0, count)]:
+            del self._jobs[id]
 
     def _loop(self) -> None:
         while (job := self._next(wait=True)) is not None:

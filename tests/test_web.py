@@ -224,11 +224,34 @@ def test_a_folder_is_indexed_and_followed(client, home):
     assert (row["root"], row["folder"], row["model"]) == ("r0", "growing", "toy")
 
 
+@pytest.mark.parametrize("note", ["", "{", "[]", '{"name": "x"}', '{"strange": 1}'])
+def test_a_damaged_note_hides_its_index_alone_and_is_mended(client, home, index, note):
+    paint(home / "root" / "noted" / "one.png", "red")
+    order = {"root": "r0", "path": "noted"}
+    id = done(client, client.post("/api/indexes", json=order))["index"]
+    (home / "state" / "indexes" / f"{id}.json").write_text(note)
+    rows = [row["id"] for row in client.get("/api/indexes").json()]
+    assert index in rows
+    assert id not in rows
+    assert done(client, client.post("/api/indexes", json=order))["index"] == id
+    assert id in [row["id"] for row in client.get("/api/indexes").json()]
+
+
 def test_an_empty_folder_fails_with_a_sentence(client, home):
     (home / "root" / "void").mkdir()
     row = over(client, client.post("/api/indexes", json={"root": "r0", "path": "void"}))
     assert row["state"] == "failed"
     assert "holds no image" in row["error"]
+
+
+def test_a_damaged_bank_hides_itself_alone(client, home, two):
+    bad = home / "state" / "banks" / "bad.bank"
+    bad.parent.mkdir(parents=True, exist_ok=True)
+    bad.write_bytes(b"nonsense")
+    names = [row["name"] for row in client.get("/api/banks").json()]
+    bad.unlink()
+    assert "two" in names
+    assert "bad" not in names
 
 
 def test_a_draft_shows_its_photos_and_is_saved(client, index, home):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from recoseg.errors import ArchiveError, RecosegError
+from recoseg.errors import ArchiveError, IndexDamaged, IndexMismatch, RecosegError
 from recoseg.web import pictures, schemas
 from recoseg.web.failures import Conflict, Missing, said
 from recoseg.web.indexes import About
@@ -34,10 +35,13 @@ def folders(id: str, service: Serving, path: str = "") -> dict[str, Any]:
 
 @router.get("/indexes", response_model=list[schemas.IndexRow])
 def indexes(service: Serving) -> list[dict[str, Any]]:
-    """All indexes, those given at the start first."""
+    """All indexes that can be read, those given at the start first."""
     rows = []
     for id in service.catalogue.ids():
-        rows.append(service.catalogue.described(id, _at_work(service, id) is not None))
+        busy = _at_work(service, id) is not None
+        # One that was damaged or taken away must not hide the others.
+        with contextlib.suppress(IndexDamaged, IndexMismatch):
+            rows.append(service.catalogue.described(id, busy))
     return rows
 
 

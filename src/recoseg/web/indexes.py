@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import threading
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg import durable
-from recoseg.errors import RecosegError
+from recoseg.errors import IndexDamaged, RecosegError
 from recoseg.index import Index
 from recoseg.manifest import Manifest
 from recoseg.models import registry
@@ -77,14 +79,20 @@ class Catalogue:
         if id in self._given:
             where = Manifest.read(path).archive.get("path", "")
             return About(path.stem, "", str(where), str(where), complete=True)
-        return About(**json.loads((self._folder / f"{id}.json").read_text(encoding="utf-8")))
+        try:
+            return About(**json.loads((self._folder / f"{id}.json").read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
+            raise IndexDamaged(
+                f"the note on the index {id} is damaged; delete {self._folder / id}.json, and "
+                "index the folder again."
+            ) from error
 
     def prepare(self, about: About) -> str:
         """Note an index that is going to be made; its id, the same for the same folder."""
         id = _id(Path(about.source))
         if id in self.ids():
-            old = self.about(id)
-            about = About(about.name, about.root, about.folder, about.source, old.complete)
+            with contextlib.suppress(IndexDamaged):
+                about = dataclasses.replace(about, complete=self.about(id).complete)
         with durable.told(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
         self._note(id, about)
@@ -95,7 +103,7 @@ class Catalogue:
         about = self.about(id)
         joint = registry.load_joint(preset("lite").retrieval, self.device)
         made = Index.build(about.source, self.find(id), model=joint, progress=step)
-        self._note(id, About(about.name, about.root, about.folder, about.source, complete=True))
+        self._note(id, dataclasses.replace(about, complete=True))
         with self._lock:
             self._opened[id] = made
         return {"index": id, "photos": len(made), "skipped": len(made.skipped)}

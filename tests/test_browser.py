@@ -7,6 +7,7 @@ import json
 import re
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -51,6 +52,7 @@ def server(toys, made, tmp_path_factory, chromium):  # noqa: F811
         roots=(here / "root",),
         state=here / "state",
         bound=2,
+        max_bytes=100_000,
     )
     serving = Serving(settings)
     serving.start()
@@ -335,6 +337,18 @@ def test_what_is_no_photo_is_said_where_it_was_dropped(visit, tmp_path, photo):
     expect(page.locator("#strip li.bad")).to_have_count(1)
 
 
+def test_a_photo_that_is_too_large_is_not_sent(visit, tmp_path):
+    page = visit()
+    noise = np.random.default_rng(0).integers(0, 256, (250, 250, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.png")
+    page.set_input_files("#seg-files", tmp_path / "large.png")
+    choose(page, "red")
+    page.click("#seg-go")
+    expect(page.locator("#view-problem")).to_contain_text("more than the 0.10 MB that the server")
+    expect(page.locator("#strip li.bad")).to_have_count(1)
+    expect(page.locator("#link")).to_be_hidden()
+
+
 def test_a_bank_of_another_model_is_refused_in_a_sentence(visit, photo):
     page = visit(expected=("status of 4",))
     page.set_input_files("#seg-files", photo)
@@ -415,3 +429,29 @@ def test_enter_chooses_the_concept_of_just_that_name(visit):
     page.press("#picker input", "Enter")
     expect(page.locator("#picker .chips li")).to_have_count(1)
     expect(page.locator("#picker")).to_contain_text("No concept of this bank has such a name.")
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_photos_may_be_dropped_and_pasted(visit, photo, way):
+    page = visit()
+    carried = page.evaluate_handle(
+        """(bytes) => {
+            const carried = new DataTransfer();
+            const picture = new Uint8Array(bytes);
+            carried.items.add(new File([picture], "carried.png", { type: "image/png" }));
+            return carried;
+        }""",
+        list(photo.read_bytes()),
+    )
+    if way == "drop":
+        page.dispatch_event("#seg-drop", "dragover", {"dataTransfer": carried})
+        expect(page.locator("#seg-drop")).to_have_class("drop over")
+        page.dispatch_event("#seg-drop", "drop", {"dataTransfer": carried})
+        expect(page.locator("#seg-drop")).to_have_class("drop")
+    else:
+        carried.evaluate(
+            """clipboardData => document.body.dispatchEvent(
+                new ClipboardEvent("paste", { clipboardData, bubbles: true }))"""
+        )
+    expect(page.get_by_role("button", name="carried.png: new")).to_be_visible()
+    expect(page.locator(".canvas img")).to_have_js_property("naturalWidth", 64)

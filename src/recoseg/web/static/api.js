@@ -17,6 +17,16 @@ const LONGEST_WAIT = 8000;
 /** "link" events tell {state: "ok" | "lost" | "busy", wait: seconds, message}. */
 export const link = new EventTarget();
 
+/** What the server takes; a browser may show a mere network error where an upload is cut off. */
+export const limits = { bytes: Infinity };
+
+function checkSize(form) {
+  const bytes = [...form.values()].reduce((sum, value) => sum + (value instanceof Blob ? value.size : 0), 0);
+  const megabytes = (count) => (count / 2 ** 20).toFixed(count < 2 ** 20 ? 2 : 0);
+  if (bytes <= limits.bytes) return;
+  throw new ApiError(`That has ${megabytes(bytes)} MB, more than the ${megabytes(limits.bytes)} MB that the server takes; shrink it.`, 413);
+}
+
 const sleepers = new Set();
 const troubled = new Map();
 let calls = 0;
@@ -87,6 +97,7 @@ export async function call(path, { method, json, form, signal } = {}) {
     init.body = JSON.stringify(json);
     init.headers["Content-Type"] = "application/json";
   } else if (form) init.body = form;
+  if (form) checkSize(form);
   const me = ++calls;
   try {
     for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {

@@ -5,7 +5,7 @@ import { $, announce, clear, fail, show } from "./dom.js";
 import { cancel, follow, progressBar } from "./jobs.js";
 import { state } from "./state.js";
 
-const STUDENT = "student";
+export const STUDENT = "student";
 let bank = null;
 let work = null;
 let after = () => {};

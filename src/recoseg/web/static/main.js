@@ -1,6 +1,6 @@
 /** Starts the page: tabs, the line to the server, and the three parts. */
 
-import { call, capital, link, retryNow } from "./api.js";
+import { call, capital, limits, link, retryNow } from "./api.js";
 import { startArchive } from "./archive.js";
 import { startConcepts } from "./concepts.js";
 import { $, announce, show } from "./dom.js";
@@ -59,6 +59,7 @@ function startLink() {
 
 async function tellHealth() {
   const health = await call("/health");
+  limits.bytes = health.max_bytes ?? Infinity;
   $("health").textContent = `${health.model} · ${health.version}`;
 }
 

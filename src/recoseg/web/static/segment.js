@@ -1,7 +1,7 @@
 /** The Segment tab: photos in, concepts chosen, regions out. */
 
 import { call } from "./api.js";
-import { showCalibration, startCalibrating } from "./calibrate.js";
+import { STUDENT, showCalibration, startCalibrating } from "./calibrate.js";
 import { RegionView } from "./canvas.js";
 import { $, announce, clear, dropPlace, fail, options, percent, plural, rest, rests, show } from "./dom.js";
 import { progressBar } from "./jobs.js";
@@ -82,6 +82,7 @@ function useBank(id) {
   save();
   picker.fill(bank.concepts, mine.chosen[id] ?? []);
   $("unknown").disabled = !bank.calibrated;
+  $("temperature").disabled = id === STUDENT;
   showCalibration(bank);
   refresh();
 }
@@ -98,7 +99,7 @@ async function choose(bank, concept) {
 function settings() {
   const unknown = mine.unknown && !$("unknown").disabled;
   return { bank: mine.bank, concepts: mine.chosen[mine.bank] ?? [], refine: mine.refine,
-    temperature: mine.temperature, unknown };
+    temperature: mine.bank === STUDENT ? null : mine.temperature, unknown };
 }
 
 const current = () => photos.all.find(({ key }) => key === mine.current) ?? null;

@@ -38,7 +38,7 @@ TABLE = {
         jobs batch doctor datasets measuring reporting learning exporting video
     """,
     "5 doors": """
-        cli __init__ __main__
+        cli web __init__ __main__
     """,
 }
 FLOORS = tuple((name, frozenset(modules.split())) for name, modules in TABLE.items())

@@ -28,6 +28,13 @@ def test_colours_are_distinct():
     assert apart.min() >= 48
 
 
+def test_colours_are_written_for_the_web():
+    assert palette.hexes(np.array([[0, 10, 255], [171, 205, 239]], np.uint8)) == [
+        "#000aff",
+        "#abcdef",
+    ]
+
+
 def test_changing_the_answer_changes_no_later_answer():
     palette.colours(3)[:] = 0
     assert palette.colours(3).sum() > 0

@@ -128,3 +128,17 @@ def test_a_bar_is_taken_down_when_the_work_fails(monkeypatch):
     with pytest.raises(ValueError, match="work"):
         fail()
     assert terminal.getvalue().endswith("\n") or "\x1b[?25h" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "left"),
+    [
+        (0, 10, 5.0, None),
+        (5, 10, 5.0, 5.0),
+        (9, 10, 18.0, 2.0),
+        (10, 10, 3.0, 0.0),
+        (3, 9, 0, None),
+    ],
+)
+def test_what_remains_is_told_at_the_pace_so_far(done, total, seconds, left):
+    assert progress.remaining(done, total, seconds) == left

@@ -54,6 +54,17 @@ def test_what_is_absent_has_no_area_and_an_empty_mask():
         result.mask("sky")
 
 
+@given(st.integers(1, 6), st.integers(1, 20), st.integers(1, 20), st.integers(0, 99))
+@settings(deadline=None)
+def test_certainty_is_the_mean_confidence_inside_each_mask(count, height, width, seed):
+    result = segmentation([f"c{i}" for i in range(count)], (height, width), seed)
+    for name in result.names:
+        inside = result.confidence[result.mask(name)]
+        expected = inside.mean() if inside.size else 0.0
+        assert result.certainty[name] == pytest.approx(expected, abs=1e-6)
+        assert 0 <= result.certainty[name] <= 1
+
+
 def test_scores_are_the_maps_at_the_images_size():
     result = segmentation()
     assert result.scores.shape == (3, 40, 60)

@@ -65,6 +65,18 @@ class Pictures:
             (np.clip(heat, 0, 1) * 255).round().astype(np.uint8),
         )
 
+    def layer(self, place: int, side: int) -> Image.Image:
+        """The heat of one image, RGBA and ``side`` pixels square, to lay over its square.
+
+        It is opaque where it is brightest; one scale serves all images, as on a sheet.
+        """
+        heat = self.heat[place] / max(1, int(self.heat.max(initial=0)))
+        blank = np.zeros((side, side, 3), np.uint8)
+        layer = Image.fromarray(palette.heatmap(blank, heat, opacity=1.0))
+        alpha = Image.fromarray((heat * 255).round().astype(np.uint8))
+        layer.putalpha(alpha.resize(layer.size, Image.Resampling.BILINEAR))
+        return layer
+
 
 @dataclass(frozen=True)
 class Evidence:

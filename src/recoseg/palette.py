@@ -33,6 +33,11 @@ def colours(count: int) -> NDArray[np.uint8]:
     return distinct(64 * math.ceil(max(count, 1) / 64))[:count].copy()
 
 
+def hexes(colours: NDArray[np.uint8]) -> list[str]:
+    """(C, 3) colours as ``#rrggbb``."""
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colours.tolist()]
+
+
 def overlay(
     image: RGB,
     labels: NDArray[np.integer],

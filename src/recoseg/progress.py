@@ -77,8 +77,13 @@ def summary(done: int, total: int, seconds: float) -> str:
     if rate == 0:
         return text
     text += f", {rate:,.0f}/s" if rate >= 10 else f", {rate:.2g}/s"
-    left = max(0, total - done) / rate
+    left = remaining(done, total, seconds)
     return f"{text}, {_duration(left)} left" if left else f"{text}, took {_duration(seconds)}"
+
+
+def remaining(done: int, total: int, seconds: float) -> float | None:
+    """Seconds left at the pace so far; None before anything is done."""
+    return seconds * max(0, total - done) / done if done > 0 and seconds > 0 else None
 
 
 def _duration(seconds: float) -> str:

@@ -58,6 +58,14 @@ class Segmentation:
         counts = np.bincount(self.labels.ravel(), minlength=len(self.names)) / self.labels.size
         return {name: float(share) for name, share in zip(self.names, counts, strict=True)}
 
+    @cached_property
+    def certainty(self) -> Mapping[str, float]:
+        """Name to the mean confidence of its pixels in [0, 1]; 0 where it has none."""
+        labels, count = self.labels.ravel(), len(self.names)
+        sums = np.bincount(labels, weights=self.confidence.ravel(), minlength=count)
+        means = np.clip(sums / np.maximum(np.bincount(labels, minlength=count), 1), 0, 1)
+        return {name: float(mean) for name, mean in zip(self.names, means, strict=True)}
+
     def mask(self, name: str) -> NDArray[np.bool_]:
         """(H, W), where the label is ``name``."""
         if name not in self.names:

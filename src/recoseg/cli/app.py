@@ -20,6 +20,7 @@ from recoseg.cli import (
     measure_verbs,
     report_verbs,
     segment_verbs,
+    serve_verbs,
 )
 from recoseg.cli.guide import GUIDE, Verbs, explained
 from recoseg.cli.output import say
@@ -43,6 +44,7 @@ VERBS = (
     "ablate",
     "datasets",
     "report",
+    "serve",
     "models",
     "doctor",
 )
@@ -95,6 +97,7 @@ app.command("evaluate", rich_help_panel="Measurement")(measure_verbs.evaluate)
 app.command("ablate", rich_help_panel="Measurement")(measure_verbs.ablate)
 app.add_typer(dataset_verbs.app, name="datasets", rich_help_panel="Measurement")
 app.command("report", rich_help_panel="Measurement")(report_verbs.report)
+app.command("serve", rich_help_panel="Browser")(serve_verbs.serve)
 app.add_typer(machine_verbs.models, name="models", rich_help_panel="This machine")
 app.command("doctor", rich_help_panel="This machine")(machine_verbs.doctor)
 

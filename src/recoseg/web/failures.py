@@ -1,0 +1,107 @@
+"""Every answer that is not the one hoped for: one sentence of JSON and its status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from recoseg.errors import IndexBusy, RecosegError, UnknownConcept
+
+LOG = logging.getLogger("recoseg.web")
+
+
+class Refused(RecosegError):
+    """A request that cannot be served as it is."""
+
+    status = 400
+
+
+class Missing(Refused):
+    """What an address names is not there, or no more."""
+
+    status = 404
+
+
+class Conflict(Refused):
+    """It does not fit what is there."""
+
+    status = 409
+
+
+class Unprocessable(Refused):
+    """A field is not of the form it must have."""
+
+    status = 422
+
+
+class Busy(Refused):
+    """Too much is waiting already.
+
+    Attributes:
+        wait: seconds after which asking again makes sense.
+    """
+
+    status = 503
+
+    def __init__(self, sentence: str, wait: int = 2) -> None:
+        """Say why, and when to ask again."""
+        super().__init__(sentence)
+        self.wait = wait
+
+
+def said(sentence: str, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer for one sentence."""
+    return JSONResponse({"error": sentence}, status, dict(headers or {}))
+
+
+def install(app: FastAPI) -> None:
+    """Let the application answer every error so."""
+    app.add_exception_handler(RecosegError, _told)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def status_of(error: RecosegError) -> int:
+    """The status for an error that a user caused."""
+    if isinstance(error, Refused):
+        return error.status
+    if isinstance(error, UnknownConcept):
+        return 404
+    return 409 if isinstance(error, IndexBusy) else 400
+
+
+def unexpected(error: BaseException) -> str:
+    """The sentence for an error that nobody foresaw."""
+    if isinstance(error, MemoryError):
+        return "this needs more memory than the server has; use a smaller image or fewer concepts."
+    return f"the server met an unexpected {type(error).__name__}; its log says where."
+
+
+def _told(request: Request, error: Any) -> JSONResponse:
+    headers = {"Retry-After": str(error.wait)} if isinstance(error, Busy) else None
+    return said(str(error), status_of(error), headers)
+
+
+def _invalid(request: Request, error: Any) -> JSONResponse:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    return said(f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}.", 422)
+
+
+def _plain(request: Request, error: Any) -> JSONResponse:
+    detail = str(error.detail).rstrip(".")
+    if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"there is nothing at {request.url.path}"
+    return said(f"{detail}.", error.status_code, error.headers)
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    return said(unexpected(error), 500)

@@ -1,0 +1,112 @@
+"""Segmented images in the temporary folder, the oldest of which make room for new ones."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from recoseg import images, palette
+from recoseg.segmentation import UNKNOWN, Segmentation
+from recoseg.web import pictures
+from recoseg.web.failures import Missing
+from recoseg.web.segmenters import Options, Segmenters
+
+KEPT = 100
+
+
+class Results:
+    """Results by id."""
+
+    def __init__(self, folder: Path, segmenters: Segmenters, max_pixels: int) -> None:
+        """Keep them under ``folder``."""
+        self.segmenters = segmenters
+        self.max_pixels = max_pixels
+        self._folder = folder
+        self._kept: OrderedDict[str, Path] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def make(self, data: bytes, name: str, options: Options) -> dict[str, Any]:
+        """Segment an encoded image and keep what came of it; what ``result.json`` says."""
+        start = time.perf_counter()
+        image = images.read(data, max_pixels=self.max_pixels, name=name)
+        seen = self.segmenters.get(options)(image, refine=options.refine)
+        id = secrets.token_hex(8)
+        facts = described(id, seen, options.bank, time.perf_counter() - start)
+        home = self._folder / id
+        home.mkdir(parents=True)
+        seen.save(home / "labels.png")
+        levels = np.round(np.clip(seen.confidence, 0, 1) * 255).astype(np.uint8)
+        Image.fromarray(levels).save(home / "confidence.png")
+        (home / "photo.jpg").write_bytes(pictures.jpeg(seen.image))
+        (home / "result.json").write_text(json.dumps(facts), encoding="utf-8")
+        self._keep(id, home)
+        return facts
+
+    def file(self, id: str, name: str) -> Path:
+        """A file of a result; Missing if the result is gone."""
+        with self._lock:
+            home = self._kept.get(id)
+        if home is None or not (home / name).is_file():
+            raise Missing("this result is not kept any more; segment the image again.")
+        return home / name
+
+    def open(self, id: str) -> Segmentation:
+        """A result as it was made, but for the photo's JPEG and its scores, which are not kept."""
+        facts = json.loads(self.file(id, "result.json").read_bytes())
+        levels = np.asarray(Image.open(self.file(id, "confidence.png")))
+        return Segmentation(
+            labels=np.asarray(Image.open(self.file(id, "labels.png"))),
+            names=tuple(row["name"] for row in facts["classes"]),
+            confidence=(levels / 255).astype(np.float32),
+            image=images.read(self.file(id, "photo.jpg")),
+            maps=torch.zeros(0, 1, 1),
+        )
+
+    def drop(self, id: str) -> None:
+        """Forget a result; Missing if it is gone already."""
+        home = self.file(id, "result.json").parent
+        with self._lock:
+            self._kept.pop(id, None)
+        shutil.rmtree(home, ignore_errors=True)
+
+    def _keep(self, id: str, home: Path) -> None:
+        with self._lock:
+            self._kept[id] = home
+            old = [self._kept.popitem(last=False)[1] for _ in range(len(self._kept) - KEPT)]
+        for path in old:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def described(id: str, seen: Segmentation, bank: str, seconds: float) -> dict[str, Any]:
+    """A segmentation in plain JSON types."""
+    height, width = seen.labels.shape
+    unknown = seen.names.index(UNKNOWN) if seen.names[-1:] == (UNKNOWN,) else None
+    rows = zip(seen.names, palette.hexes(seen.colours), strict=True)
+    return {
+        "id": id,
+        "width": width,
+        "height": height,
+        "bank": bank,
+        "seconds": round(seconds, 3),
+        "classes": [
+            {
+                "index": index,
+                "name": name,
+                "colour": colour,
+                "area": seen.area[name],
+                "confidence": seen.certainty[name],
+            }
+            for index, (name, colour) in enumerate(rows)
+        ],
+        "unknown_index": unknown,
+    }

@@ -1,0 +1,97 @@
+"""Segmenters by bank and options, kept for the next request; the models are the registry's."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recoseg.errors import UnknownConcept
+from recoseg.segment import Segmenter
+from recoseg.web.banks import Shelf
+from recoseg.web.failures import Refused
+
+if TYPE_CHECKING:
+    from recoseg.learning.student import Student
+
+STUDENT = "student"
+SHORTLIST = 16
+KEPT = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to segment.
+
+    Attributes:
+        bank: id of a bank, or "student".
+        concepts: some of its names; empty for all of them.
+        refine: sharpen borders with the CRF.
+        unknown: label what fits no concept.
+        temperature: of the CRF; None for the recipe's.
+    """
+
+    bank: str
+    concepts: tuple[str, ...] = ()
+    refine: bool = True
+    unknown: bool = False
+    temperature: float | None = None
+
+
+class Segmenters:
+    """Made on the worker's thread, when first asked for."""
+
+    def __init__(self, shelf: Shelf, student: Path | None, device: str | None) -> None:
+        """Serve the banks of ``shelf``, and a student if there is one."""
+        self.shelf = shelf
+        self.device = device
+        self.student = self._open(student) if student is not None else None
+        self._made: OrderedDict[object, Segmenter] = OrderedDict()
+
+    def check(self, options: Options) -> None:
+        """Refuse, before anything is queued, what ``get`` could not make."""
+        known = self.names(options.bank)
+        for name in options.concepts:
+            if name not in known:
+                raise UnknownConcept(f"no concept {name!r} in this bank; see /api/banks.")
+        if options.bank == STUDENT and (options.unknown or options.temperature is not None):
+            raise Refused("unknown and temperature are of banks, not of students; leave them out.")
+        if options.bank != STUDENT and options.unknown:
+            chosen = options.concepts or known
+            bank = self.shelf.find(options.bank).bank
+            if any(bank[name].threshold is None for name in chosen):
+                raise Refused("unknown needs a calibrated bank; calibrate it on an index first.")
+
+    def names(self, bank: str) -> tuple[str, ...]:
+        """The concepts of a bank or of the student."""
+        if bank == STUDENT and self.student is not None:
+            return self.student.names
+        return self.shelf.find(bank).bank.names
+
+    def get(self, options: Options) -> Segmenter | Student:
+        """The segmenter for these options, made once."""
+        names = list(options.concepts) or None
+        if options.bank == STUDENT and self.student is not None:
+            return self.student if names is None else self.student.choose(names)
+        entry = self.shelf.find(options.bank)
+        key = (entry.id, entry.stamp, options.concepts, options.unknown, options.temperature)
+        if key not in self._made:
+            large = names is None and entry.calibrated and len(entry.bank) > SHORTLIST
+            self._made[key] = Segmenter(
+                entry.bank,
+                names,
+                unknown=options.unknown,
+                shortlist=SHORTLIST if large else None,
+                temperature=options.temperature,
+                device=self.device,
+            )
+        self._made.move_to_end(key)
+        while len(self._made) > KEPT:
+            self._made.popitem(last=False)
+        return self._made[key]
+
+    def _open(self, path: Path) -> Student:
+        from recoseg.learning.student import Student
+
+        return Student.open(path, self.device)

@@ -1,0 +1,78 @@
+"""Routes about the server itself: health, metrics, jobs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
+
+from recoseg import __version__
+from recoseg.progress import remaining
+from recoseg.recipe import preset
+from recoseg.web import schemas
+from recoseg.web.service import Serving
+from recoseg.web.worker import Job
+
+router = APIRouter()
+
+
+@router.get("/health", response_model=schemas.Health)
+def health(service: Serving) -> dict[str, Any]:
+    """Whether the server is well, and how busy."""
+    running, waiting = service.worker.counts()
+    return {
+        "version": __version__,
+        "model": preset("lite").dense,
+        "threads": torch.get_num_threads(),
+        "running": running,
+        "waiting": waiting,
+        "bound": service.worker.bound,
+        "max_bytes": service.settings.max_bytes,
+        "max_pixels": service.settings.max_pixels,
+    }
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(service: Serving) -> str:
+    """Counts and times in Prometheus' text format."""
+    return service.metrics.text(service.worker)
+
+
+@router.get("/jobs", response_model=list[schemas.JobRow])
+def jobs(service: Serving) -> list[dict[str, Any]]:
+    """All jobs that are remembered, newest first."""
+    return [described(job) for job in service.worker.jobs()]
+
+
+@router.get("/jobs/{id}", response_model=schemas.JobRow)
+def job(id: str, service: Serving) -> dict[str, Any]:
+    """How far a job is, and its result when it is done."""
+    return described(service.worker.find(id))
+
+
+@router.delete("/jobs/{id}", response_model=schemas.JobRow)
+def cancel(id: str, service: Serving) -> dict[str, Any]:
+    """End a job: at once if it waits, at its next step if it runs."""
+    return described(service.worker.cancel(id))
+
+
+def described(job: Job) -> dict[str, Any]:
+    """A job in plain JSON types."""
+    left = None
+    if job.state == "running" and job.total:
+        left = remaining(job.done, job.total, time.monotonic() - job.started)
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "done": job.done,
+        "total": job.total,
+        "label": job.label,
+        "seconds_left": left,
+        "error": job.error,
+        "index": job.subject,
+        "result": job.result,
+    }

@@ -1,0 +1,74 @@
+/** What the colours mean, how much of the photo each covers, and the files to take away. */
+
+import { at } from "./api.js";
+import { announce, h, percent, show } from "./dom.js";
+
+const MANY = 40;
+
+export class Legend {
+  constructor(list, absent, showAll, view) {
+    Object.assign(this, { list, absent, showAll, view, hidden: new Set() });
+    showAll.addEventListener("click", () => this.reveal());
+  }
+
+  /** List a result's classes, the largest first. */
+  draw(result) {
+    this.hidden = new Set();
+    const classes = result.classes.filter(({ area }) => area > 0).sort((one, other) => other.area - one.area);
+    const absent = result.classes.filter(({ area }) => area === 0).map(({ name }) => name);
+    this.absent.textContent = absent.length && absent.length <= MANY ? `Not found here: ${absent.join(", ")}.` : "";
+    this.list.replaceChildren(...classes.map((one) => this.entry(one, result.unknown_index)));
+    this.view.setHidden(this.hidden);
+    show(this.showAll, false);
+  }
+
+  entry({ index, name, colour, area, confidence }, unknown) {
+    const sure = index === unknown || confidence === null || confidence === undefined
+      ? null : h("span", { className: "sure" }, `${percent(confidence)} sure`);
+    const light = () => this.view.setHighlight(this.hidden.has(index) ? null : index);
+    const dark = () => this.view.setHighlight(null);
+    // A click's focus is no wish to see the region alone; the keyboard's is.
+    const focused = () => { if (button.matches(":focus-visible")) light(); };
+    const button = h("button", { type: "button", "aria-pressed": "true", title: "Click to hide or show",
+      onpointerenter: light, onpointerleave: dark, onfocus: focused, onblur: dark,
+      onclick: () => this.toggle(button, index, name) },
+    h("span", { className: "swatch", style: { background: colour } }),
+    h("span", { className: "name" }, name), sure,
+    h("span", { className: "area" }, area > 0 && area < 0.001 ? "< 0.1 %" : percent(area, 1)),
+    h("span", { className: "share", style: { width: `${100 * area}%`, background: colour } }));
+    return h("li", {}, button);
+  }
+
+  toggle(button, index, name) {
+    const hide = !this.hidden.delete(index);
+    if (hide) this.hidden.add(index);
+    button.setAttribute("aria-pressed", String(!hide));
+    this.view.highlight = null;
+    this.view.setHidden(this.hidden);
+    show(this.showAll, this.hidden.size > 0);
+    announce(`${name} ${hide ? "hidden" : "shown"}`);
+  }
+
+  reveal() {
+    this.hidden = new Set();
+    for (const button of this.list.querySelectorAll("button")) button.setAttribute("aria-pressed", "true");
+    this.view.setHidden(this.hidden);
+    this.list.querySelector("button")?.focus();
+    show(this.showAll, false);
+  }
+}
+
+/** Links to a photo's mask, overlay, confidence and numbers. */
+export function drawDownloads(box, photo, opacity) {
+  if (!photo?.result) return;
+  const stem = photo.name.replace(/\.[^.]*$/, "");
+  const { id } = photo.result;
+  const files = [
+    ["Mask", "labels.png", `${stem}-mask.png`, {}],
+    ["Overlay", "overlay.png", `${stem}-overlay.png`, { opacity }],
+    ["Confidence", "confidence.png", `${stem}-confidence.png`, {}],
+    ["JSON", "result.json", `${stem}.json`, {}],
+  ];
+  box.replaceChildren(h("span", { className: "help" }, "Download"), ...files.map(([text, file, name, query]) =>
+    h("a", { className: "button", href: at(["results", id, file], query), download: name }, text)));
+}

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -145,6 +146,10 @@ def test_a_photo_is_segmented_read_and_taken_away(visit, photo):
     assert name == "target-mask.png"
     labels = Image.open(io.BytesIO(mask))
     assert (labels.mode, labels.size) == ("P", (64, 64))
+    page.get_by_label("Format for other tools").select_option("yolo")
+    name, packed = fetched(page, "Export")
+    assert name == "target-yolo.zip"
+    assert zipfile.ZipFile(io.BytesIO(packed)).testzip() is None
     numbers = json.loads(fetched(page, "JSON")[1])
     index = {one["name"]: one["index"] for one in numbers["classes"]}
     assert labels.getpixel((32, 32)) == index["red"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from recoseg import palette
+from recoseg import exporting, palette
 from recoseg.concepts import ConceptBank
 from recoseg.errors import RecosegError
 from tests import pupils
@@ -148,6 +150,34 @@ def test_the_overlay_fades_from_photo_to_colours(client, result):
     inside = labels[8, 8]
     assert full[8, 8].tolist() == palette.colours(2)[inside].tolist()
     assert "opacity" in sentence(client.get(address + "2"), 422)
+
+
+@pytest.mark.parametrize("format", exporting.FORMATS)
+def test_a_result_is_handed_out_for_other_tools(client, result, format):
+    answer = client.get(f"/api/results/{result['id']}/export/{format}")
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        told = json.loads(archive.read("recoseg.json"))
+    assert (told["format"], told["images"]) == (format, 1)
+
+
+def test_coco_of_a_result_is_its_label_map(client, result):
+    answer = client.get(f"/api/results/{result['id']}/export/coco-rle")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(".json") and "recoseg" not in n)
+        coco = json.loads(archive.read(name))
+    labels = np.asarray(picture(client.get(f"/api/results/{result['id']}/labels.png")))
+    names = {row["id"]: row["name"] for row in coco["categories"]}
+    areas = {names[row["category_id"]]: row["area"] for row in coco["annotations"]}
+    expected = {row["name"]: int((labels == row["index"]).sum()) for row in result["classes"]}
+    assert areas == {name: area for name, area in expected.items() if area}
+
+
+def test_an_unknown_format_or_result_is_told(client, result):
+    wrong = client.get(f"/api/results/{result['id']}/export/jpeg2000")
+    assert "coco-rle" in sentence(wrong, 400)
+    assert "again" in sentence(client.get("/api/results/0123456789abcdef/export/voc"), 404)
 
 
 def test_a_result_can_be_read_again_and_forgotten(client, two, photo):

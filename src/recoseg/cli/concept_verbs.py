@@ -66,17 +66,18 @@ def build(
     from recoseg.models.trio import Models
 
     placed(bank)
+    wanted, shown, left_out = concepts_of(names), examples_of(examples), pairs_of(exclude)
     chosen = recipe.preset(preset) if k is None else recipe.preset(preset).replace(k=k)
     archive = open_index(index)
     if archive is None and chosen.ce:
         say("note: without --index common context is not eliminated.")
         chosen = chosen.replace(ce=False)
     built = ConceptBank.build(
-        concepts_of(names),
+        wanted,
         archive,
         chosen,
-        examples=examples_of(examples),
-        exclude=pairs_of(exclude),
+        examples=shown,
+        exclude=left_out,
         models=Models.load(chosen, device),
         progress=not quiet,
     )

@@ -66,6 +66,10 @@ def export(
 
     The folder is made whole or not at all. `unknown` and void pixels are left out. What the format
     could not hold by its name is listed in recoseg.json, with what was written.
+
+    Examples:
+        recoseg export seen coco-rle --out coco
+        recoseg export seen yolo --images photos --out yolo
     """
     from recoseg import exporting
     from recoseg.exporting.regions import Parts
@@ -117,6 +121,9 @@ def video(
 
     Fills the folder with labels/ (indexed PNG and names.json), overlay.mp4 and manifest.json;
     `export` takes it. Run it again after an interruption: it goes on where it was.
+
+    Example:
+        recoseg video drive.mp4 --bank street.bank --smooth 0.7 --out drive
     """
     from recoseg.video import segment_video
 

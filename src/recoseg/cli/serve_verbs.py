@@ -52,6 +52,10 @@ def serve(
 
     Photos are segmented, folders indexed and concepts learnt on the page; nothing leaves this
     machine. The API is described at /api/openapi.json.
+
+    Examples:
+        recoseg serve --root photos
+        recoseg serve --bank street.bank --host 0.0.0.0 --token SECRET
     """
     from recoseg.web import serving, settings
 

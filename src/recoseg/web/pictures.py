@@ -23,6 +23,10 @@ JPEG: dict[str, Any] = {
     "response_class": Response,
     "responses": {200: {"content": {"image/jpeg": {}}}},
 }
+ZIP: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"application/zip": {}}}},
+}
 KEEP = {"Cache-Control": "private, max-age=3600"}
 
 

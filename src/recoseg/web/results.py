@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from recoseg import images, palette
+from recoseg import exporting, images, palette
 from recoseg.segmentation import UNKNOWN, Segmentation
 from recoseg.web import pictures
 from recoseg.web.failures import Missing
@@ -71,6 +72,19 @@ class Results:
             image=images.read(self.file(id, "photo.jpg")),
             maps=torch.zeros(0, 1, 1),
         )
+
+    def export(self, id: str, format: str) -> bytes:
+        """A zip of the result in another tool's format, see ``recoseg.exporting``.
+
+        Raises:
+            Missing: the result is gone.
+            InputError: no such format, nothing to write, or its extra is not installed.
+        """
+        seen, photo = self.open(id), self.file(id, "photo.jpg")
+        with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
+            out = Path(scratch) / "export"
+            exporting.write([(photo, seen)], format, out, progress=False)
+            return Path(shutil.make_archive(str(Path(scratch) / "all"), "zip", out)).read_bytes()
 
     def drop(self, id: str) -> None:
         """Forget a result; Missing if it is gone already."""

@@ -75,6 +75,14 @@ def result(id: str, service: Serving) -> Any:
     return json.loads(service.results.file(id, "result.json").read_bytes())
 
 
+@router.get("/results/{id}/export/{format}", **pictures.ZIP)
+def export(id: str, format: str, service: Serving) -> Response:
+    """A zip in another tool's format: coco-rle, coco-polygons, yolo, voc, cvat and others."""
+    with pictures.DRAWING:
+        data = service.results.export(id, format)
+    return Response(data, media_type="application/zip", headers=pictures.KEEP)
+
+
 @router.delete("/results/{id}", status_code=204, response_class=Response)
 def drop(id: str, service: Serving) -> Response:
     """Forget a result."""

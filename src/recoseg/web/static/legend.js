@@ -58,7 +58,28 @@ export class Legend {
   }
 }
 
-/** Links to a photo's mask, overlay, confidence and numbers. */
+const FORMATS = [
+  ["coco-rle", "COCO, RLE"], ["coco-polygons", "COCO, polygons"], ["yolo", "YOLO"], ["voc", "PASCAL VOC"],
+  ["cvat", "CVAT"], ["labelstudio", "Label Studio, brush"], ["labelstudio-polygons", "Label Studio, polygons"],
+  ["huggingface", "Hugging Face"], ["masks", "Masks and names"],
+];
+
+/** A choice of other tools' formats that gives a zip; the choice is kept from photo to photo. */
+function drawExport(id, stem) {
+  const link = h("a", { className: "button" }, "Export");
+  const choice = h("select", { "aria-label": "Format for other tools", onchange: () => aim() },
+    ...FORMATS.map(([value, text]) => h("option", { value }, text)));
+  choice.value = drawExport.chosen ?? "coco-rle";
+  const aim = () => {
+    drawExport.chosen = choice.value;
+    link.href = at(["results", id, "export", choice.value]);
+    link.download = `${stem}-${choice.value}.zip`;
+  };
+  aim();
+  return [choice, link];
+}
+
+/** Links to a photo's mask, overlay, confidence and numbers, and to other tools' formats. */
 export function drawDownloads(box, photo, opacity) {
   if (!photo?.result) return;
   const stem = photo.name.replace(/\.[^.]*$/, "");
@@ -70,5 +91,6 @@ export function drawDownloads(box, photo, opacity) {
     ["JSON", "result.json", `${stem}.json`, {}],
   ];
   box.replaceChildren(h("span", { className: "help" }, "Download"), ...files.map(([text, file, name, query]) =>
-    h("a", { className: "button", href: at(["results", id, file], query), download: name }, text)));
+    h("a", { className: "button", href: at(["results", id, file], query), download: name }, text)),
+    ...drawExport(id, stem));
 }

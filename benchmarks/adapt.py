@@ -49,7 +49,7 @@ def main() -> None:
     for seed in args.seeds:
         home = args.work / f"seed-{seed}"
         share_labels(args.work / f"seed-{args.seeds[0]}", home)
-        began = time.monotonic()
+        began, fresh = time.monotonic(), not (home / "round-1" / "checkpoint.safetensors").exists()
         student = adapt(
             teacher,
             args.data / "camvid" / "train" / "images",
@@ -59,7 +59,8 @@ def main() -> None:
             rounds=args.rounds,
             ignoring=Ignoring(args.confidence, args.unknown),
         )
-        minutes = round((time.monotonic() - began) / 60, 1)
+        # A run that was continued has no time of its own.
+        minutes = round((time.monotonic() - began) / 60, 1) if fresh else None
         rows[f"student, seed {seed}"] = {**scored(student, val, args.work), "minutes": minutes}
         students.append(rows[f"student, seed {seed}"])
         tell(rows)

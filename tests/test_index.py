@@ -358,9 +358,16 @@ class TestRefusals:
         with pytest.raises(IndexDamaged, match="is a file"):
             Index.build(photos, photos / "red.png", model=toy, progress=False)
 
-    @pytest.mark.parametrize("name", ["missing", "photos", "photos/red.png"])
-    def test_no_index(self, photos, tmp_path, name):
-        with pytest.raises(IndexDamaged, match="is not an index"):
+    @pytest.mark.parametrize(
+        ("name", "what"),
+        [
+            ("missing", "does not exist"),
+            ("photos", "is not an index"),
+            ("photos/red.png", "is not an index"),
+        ],
+    )
+    def test_no_index(self, photos, tmp_path, name, what):
+        with pytest.raises(IndexDamaged, match=what):
             Index.open(tmp_path / name)
 
     @pytest.mark.parametrize(

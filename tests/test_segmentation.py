@@ -169,7 +169,7 @@ def test_another_format_is_refused_before_anything_is_written(tmp_path, name):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(RecosegError, match="cannot be written"):
+    with pytest.raises(RecosegError, match="because a file is in its place"):
         segmentation().save(tmp_path / "file" / "a.png")
 
 

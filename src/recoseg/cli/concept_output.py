@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 
 def advise(archive: Index | None, k: int) -> None:
-    """A note on stderr if concepts would be learnt from most of the archive."""
+    """A note on stderr about what a new bank could not be learnt as it should be."""
+    if archive is None:
+        say("note: without --index common context is not eliminated.")
     # With so few photos every concept would be learnt from nearly all of them, whatever they show.
-    if archive is not None and len(archive) < 3 * k:
+    elif len(archive) < 3 * k:
         say(
             f"note: each concept is learnt from {min(k, len(archive))} of {len(archive)} photos; "
             "if fewer show it, give a smaller -k, or index more photos."

@@ -69,9 +69,7 @@ def build(
     wanted, shown, left_out = concepts_of(names), examples_of(examples), pairs_of(exclude)
     chosen = recipe.preset(preset) if k is None else recipe.preset(preset).replace(k=k)
     archive = open_index(index)
-    if archive is None and chosen.ce:
-        say("note: without --index common context is not eliminated.")
-        chosen = chosen.replace(ce=False)
+    chosen = chosen if archive is not None else chosen.replace(ce=False)
     built = ConceptBank.build(
         wanted,
         archive,

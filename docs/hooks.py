@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -35,8 +34,6 @@ and notes go to stderr. Whatever was interrupted goes on when the same command i
 | 3 | bad input: one sentence says which and what to do ([failures](faq.md)) |
 | 130 | interrupted by Ctrl-C; what was finished is kept |
 """
-# Pages of the navigation that are still being written.
-WAITING = ("export.md", "serve.md")
 _MATH = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\w$])\$(?P<inline>[^$\n]+?)\$(?!\w)", re.DOTALL)
 _CODE = re.compile(r"(^```.*?^```$|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]+\)")
@@ -58,8 +55,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def generated() -> dict[str, str]:
     """Name to Markdown of the pages that are not written by hand."""
-    waiting = [name for name in WAITING if not (Path(__file__).parent / name).exists()]
-    return {"cli.md": command_line(), **dict.fromkeys(waiting, "# Not written yet\n")}
+    return {"cli.md": command_line()}
 
 
 def command_line() -> str:

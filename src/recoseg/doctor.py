@@ -29,7 +29,10 @@ EXTRAS = {
     "segmentation_models_pytorch": ("segmentation-models-pytorch", "student networks"),
     "onnx": ("onnx", "export of students"),
     "matplotlib": ("matplotlib", "the plots of `recoseg report`"),
-    "gradio": ("gradio", "the web app"),
+    "contourpy": ("contourpy", "polygons of `recoseg export`"),
+    "pycocotools": ("pycocotools", "run lengths of `recoseg export`"),
+    "av": ("av", "`recoseg video`"),
+    "fastapi": ("fastapi uvicorn python-multipart", "the page of `recoseg serve`"),
 }
 ROOMY = 2 * 1024**3
 

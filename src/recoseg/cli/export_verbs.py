@@ -123,7 +123,7 @@ def video(
     `export` takes it. Run it again after an interruption: it goes on where it was.
 
     Example:
-        recoseg video drive.mp4 --bank street.bank --smooth 0.7 --out drive
+        recoseg video drive.mp4 --concepts road,tree,sky --smooth 0.7 --out drive
     """
     from recoseg.video import segment_video
 

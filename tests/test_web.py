@@ -15,6 +15,7 @@ from PIL import Image
 from recoseg import exporting, palette
 from recoseg.concepts import ConceptBank
 from recoseg.errors import RecosegError
+from recoseg.web.banks import GROUPS
 from tests import pupils
 from tests.test_cli import on_toys, paint_all, run
 from tests.toys import COLOURS, paint
@@ -102,6 +103,15 @@ def test_the_banks_are_listed_with_their_concepts(client, two):
         (name, [name], "#{:02x}{:02x}{:02x}".format(*colour))
         for name, colour in zip(["red", "yellow"], colours, strict=True)
     ]
+
+
+def test_every_everyday_concept_is_in_one_group(client, two):
+    table = json.loads(GROUPS.read_text())
+    named = [name for names in table.values() for name in names]
+    assert sorted(named) == sorted(ConceptBank.everyday().names)
+    rows = {row["id"]: row["concepts"] for row in client.get("/api/banks").json()}
+    assert {row["name"]: row["group"] for row in rows["everyday"]}["cat"] == "Land animals"
+    assert {row["group"] for row in rows[two]} == {""}
 
 
 def test_a_bank_is_handed_out_as_it_lies_on_disk(client, two, home):

@@ -1,7 +1,7 @@
 """Build the bank that ships: ``python -m training.everyday_bank INDEX OUT [--sheets FOLDER]``.
 
-INDEX is an index of the four archive folders (``benchmarks/lite.py`` makes it). The names are in
-``everyday.txt``; thresholds for ``unknown`` are calibrated on the same archive.
+INDEX is an index of the four archive folders (``benchmarks/material.py`` makes it). The names are
+in ``everyday.txt``; thresholds for ``unknown`` are calibrated on the same archive.
 """
 
 from __future__ import annotations

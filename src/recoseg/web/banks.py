@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from recoseg.errors import BankError
 from recoseg.web.failures import Conflict, Missing, Unprocessable
 
 SHIPPED = "everyday"
+GROUPS = EVERYDAY.with_name("everyday_groups.json")
 _NAME = re.compile(r"\w[\w -]{0,59}")
 Stamp = tuple[int, int]
 Edit = Callable[[ConceptBank | None], ConceptBank | None]
@@ -48,6 +51,13 @@ class Entry:
     def calibrated(self) -> bool:
         """Whether every concept has a threshold."""
         return all(concept.threshold is not None for concept in self.bank.concepts)
+
+
+@functools.cache
+def groups() -> dict[str, str]:
+    """Name of an everyday concept to the group in which a list shows it."""
+    table: dict[str, list[str]] = json.loads(GROUPS.read_text(encoding="utf-8"))
+    return {name: group for group, names in table.items() for name in names}
 
 
 class Shelf:

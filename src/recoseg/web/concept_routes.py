@@ -13,7 +13,7 @@ from recoseg.concepts import ConceptBank
 from recoseg.errors import ArchiveError, InputError
 from recoseg.models.trio import Models
 from recoseg.web import drafts, forms, pictures, schemas
-from recoseg.web.banks import Entry
+from recoseg.web.banks import Entry, groups
 from recoseg.web.failures import Missing, Unprocessable
 from recoseg.web.segmenters import STUDENT
 from recoseg.web.service import Service, Serving
@@ -157,13 +157,20 @@ def _row(
     id: str, name: str, words: Mapping[str, tuple[str, ...]], *, shipped: bool, calibrated: bool
 ) -> dict[str, Any]:
     colours = palette.hexes(palette.colours(len(words)))
+    # A bank of one's own is short enough to be one list.
+    grouped = groups() if shipped else {}
     return {
         "id": id,
         "name": name,
         "shipped": shipped,
         "calibrated": calibrated,
         "concepts": [
-            {"name": one, "words": list(aliases), "colour": colour}
+            {
+                "name": one,
+                "words": list(aliases),
+                "colour": colour,
+                "group": grouped.get(one, ""),
+            }
             for (one, aliases), colour in zip(words.items(), colours, strict=True)
         ],
     }

@@ -18,7 +18,7 @@ from recoseg.errors import BankError
 from recoseg.web.failures import Conflict, Missing, Unprocessable
 
 SHIPPED = "everyday"
-GROUPS = EVERYDAY.with_name("everyday_groups.json")
+GROUPS = Path(__file__).parents[1] / "data" / "everyday_groups.json"
 _NAME = re.compile(r"\w[\w -]{0,59}")
 Stamp = tuple[int, int]
 Edit = Callable[[ConceptBank | None], ConceptBank | None]

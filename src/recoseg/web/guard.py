@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +22,8 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 UPLOADS = ("/api/segment", "/api/concepts/preview")
 # What a form adds to the file in it.
 MARGIN = 2**20
+# Seconds for which the rest of a refused upload is thrown away.
+LINGER = 10
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -59,7 +63,7 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            await refusal(scope, receive, sealed)
+            await refusal(scope, receive, _lingering(receive, sealed))
         else:
             await self.app(scope, self._counted(receive), sealed)
 
@@ -124,6 +128,27 @@ class Guard:
             return message
 
         return counted
+
+
+def _lingering(receive: Receive, send: Send) -> Send:
+    """``send``, but the connection stays open until the body that was refused has gone by.
+
+    A client that is still sending when it is closed would lose the answer.
+    """
+
+    async def linger(message: Message) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body"):
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                gone = await receive()
+                while gone["type"] == "http.request" and gone.get("more_body"):
+                    gone = await receive()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return linger
 
 
 def too_large(most: int) -> str:

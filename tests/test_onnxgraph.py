@@ -7,9 +7,12 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from recoseg.errors import InputError
 from recoseg.learning import onnxgraph
+from recoseg.learning.deeplab import fitted
+from recoseg.learning.student import TILE
 from tests import pupils
 
 
@@ -49,3 +52,12 @@ def test_what_cannot_be_exported_is_told(made, tmp_path):
         onnxgraph.export(made, tmp_path / "s.bin")
     with pytest.raises(InputError, match="int8 needs photos"):
         onnxgraph.export(made, tmp_path / "s.onnx", int8=True)
+
+
+@pytest.mark.parametrize("size", [(480, 2000), (2000, 900), (360, 480), (50, 3000), (1, 1)])
+@pytest.mark.parametrize("short_side", [0, 512])
+def test_photos_to_compare_on_are_seen_in_one_piece(size, short_side):
+    image = onnxgraph._limited(np.zeros((*size, 3), np.uint8), short_side)
+    assert min(image.shape[:2]) == min(*size, 480)
+    seen = fitted(torch.zeros(1, 3, *image.shape[:2]), short_side)
+    assert max(seen.shape[-2:]) <= TILE

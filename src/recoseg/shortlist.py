@@ -8,6 +8,8 @@ from torch import Tensor
 from recoseg.scoremaps import ScoreMaps
 
 CANDIDATES = 32
+# How many of the whole everyday bank's concepts compete unless something else is asked for.
+USUAL = 16
 STRONGEST = 0.05
 
 

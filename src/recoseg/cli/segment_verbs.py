@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from recoseg.learning.student import Student
 
 BAD_INPUT = 3
-SHORTLIST = 16
 
 Images = Annotated[
     list[str],
@@ -131,9 +130,10 @@ def _of_bank(
     device: str | None,
 ) -> Segmenter:
     from recoseg import Segmenter
+    from recoseg.shortlist import USUAL
 
     if shortlist is None and bank == "everyday" and concepts is None:
-        shortlist = SHORTLIST
+        shortlist = USUAL
     return Segmenter(
         open_bank(bank),
         concepts,

@@ -42,8 +42,7 @@ class Target:
     def write(self, name: str, data: bytes) -> None:
         """Put a file below the folder."""
         path = self.folder / name
-        with durable.told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        durable.folder(path.parent)
         durable.write(path, data)
 
 

@@ -158,8 +158,7 @@ def _fresh(out: Path) -> Iterator[Path]:
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"{out} exists already; choose another place, or delete it first.")
     partial, lock = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.lock")
-    with durable.told(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+    durable.folder(out.parent)
     with durable.lock(lock, str(out)):
         try:
             with durable.told(partial):

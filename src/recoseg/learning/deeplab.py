@@ -72,7 +72,6 @@ class Network(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         whole = _whole(architecture)
-        self.classes = architecture.classes
         self.encoder: nn.Module = whole.encoder
         self.decoder: nn.Module = whole.decoder
         self.head: nn.Module = whole.segmentation_head[0]
@@ -107,7 +106,7 @@ class Network(nn.Module):
         with torch.no_grad():
             head.weight.copy_(old.weight[list(rows)])
             head.bias.copy_(old.bias[list(rows)])  # type: ignore[union-attr]
-        chosen.head, chosen.classes = head, len(rows)
+        chosen.head = head
         return chosen
 
 

@@ -28,7 +28,7 @@ from recoseg import durable, images, palette
 from recoseg.errors import InputError, StudentError
 from recoseg.images import ImageLike
 from recoseg.learning.deeplab import fitted
-from recoseg.learning.student import Student
+from recoseg.learning.student import TILE, Student
 
 OPSET = 18
 EXAMPLE = (160, 192)
@@ -78,7 +78,7 @@ def export(
     if int8 and len(photos) < 2:
         raise InputError("int8 needs photos: some to set its ranges and others to measure on.")
     _check_packages()
-    shown = [_limited(photo) for photo in photos]
+    shown = [_limited(photo, student.architecture.short_side) for photo in photos]
     model = _graph(student)
     if int8:
         model = _quantised(model, shown[::2])
@@ -187,12 +187,14 @@ def run(path: Path, photos: Sequence[images.RGB]) -> Iterator[NDArray[np.uint8]]
         yield session.run(["labels"], {"image": photo})[0]
 
 
-def _limited(photo: ImageLike) -> images.RGB:
-    """A photo with its short side at most 480, so that no tiles are cut."""
+def _limited(photo: ImageLike, short_side: int) -> images.RGB:
+    """A photo with its short side at most 480, and so long that a student cuts no tiles."""
     image = images.read(photo)
     if min(image.shape[:2]) > CALIBRATION_SIDE:
         image = images.resize_short(image, CALIBRATION_SIDE)
-    return np.ascontiguousarray(image[:1024, :1024])
+    short = min(image.shape[:2])
+    most = TILE * short // max(short, min(2 * short, short_side))
+    return np.ascontiguousarray(image[:most, :most])
 
 
 def _check_packages() -> None:

@@ -57,7 +57,7 @@ class Trainer:
         self.plan, self.seed, self.team = plan, seed, team
         self.iteration = 0
         self.losses: list[float] = []
-        self.weights = balanced(shares or [1.0] * network.classes, plan.balance).to(team.device)
+        self.weights = balanced(shares or [1.0] * _classes(network), plan.balance).to(team.device)
         self.optimiser = _optimiser(self.network, plan)
         self._dtype = _dtype(plan, team.device)
         self._forward: nn.Module = self.network
@@ -150,6 +150,11 @@ class Trainer:
                 kept.lerp_(ours[name], 1 - decay)
             else:
                 kept.copy_(ours[name])
+
+
+def _classes(network: Network) -> int:
+    head: Any = network.head
+    return int(head.out_channels)
 
 
 def balanced(shares: Sequence[float], balance: float) -> Tensor:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recoseg import durable
 from recoseg.concepts import ConceptBank
 from recoseg.datasets import ClassTable, Dataset
 from recoseg.index import Index
@@ -137,7 +138,7 @@ class Bench:
                 bank = calibrate(
                     bank, part, quantile=point.quantile, models=plain, progress=self.progress
                 )
-            file.parent.mkdir(parents=True, exist_ok=True)
+            durable.folder(file.parent)
             bank.save(file, dtype="float32", evidence="none")
         return dataclasses.replace(bank, recipe=point.recipe)
 

@@ -29,9 +29,8 @@ def gallery(
     protocol: Protocol,
     out: Path,
     cases: int = 4,
-    judge: str | None = None,
 ) -> Report:
-    """The report with pictures of its best and worst cases, by one system's mIoU.
+    """The report with pictures of its best and worst cases, by the last system's mIoU.
 
     Args:
         report: from ``evaluate``, of the same panel, dataset and protocol.
@@ -40,9 +39,8 @@ def gallery(
         protocol: how they are prepared.
         out: the report's folder; pictures go into ``gallery/`` there.
         cases: how many of each kind.
-        judge: the system by whose mIoU they are chosen; the panel's last.
     """
-    entry = report[judge or panel.systems[-1].name]
+    entry = report[panel.systems[-1].name]
     scored = [row for row in entry["per_image"] if row["miou"] is not None]
     ranked = sorted(scored, key=lambda row: (row["miou"], row["id"]))
     best = ranked[::-1][:cases]
@@ -82,7 +80,7 @@ def _laid_over(image: RGB, labels: Labels, colours: NDArray[np.uint8]) -> RGB:
 
 def _saved(picture: RGB, sample: Sample, view: str, out: Path) -> str:
     name = f"{FOLDER}/{sample.id.replace('/', '__')}-{view}.jpg"
-    (out / FOLDER).mkdir(parents=True, exist_ok=True)
+    durable.folder(out / FOLDER)
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "JPEG", quality=88)
     durable.write(out / name, stream.getvalue())

@@ -96,8 +96,7 @@ def segment_video(
     _check(segmenter, every)
     frames = open_frames(source, fps, out)
     asked = {"video": frames.digest, "smooth": smooth, "every": every, "fps": str(frames.fps)}
-    with durable.told(out):
-        out.mkdir(parents=True, exist_ok=True)
+    durable.folder(out)
     with durable.lock(out / ".lock", str(out)):
         record = _Record(out, {**teacher_facts(segmenter), **asked}, memory)
         kept = len(record.images)

@@ -119,8 +119,7 @@ class Shelf:
             return _id(path)
 
     def _exclusive(self) -> AbstractContextManager[None]:
-        with durable.told(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        durable.folder(self._folder)
         return durable.lock(self._state / "banks.lock", "the banks")
 
     def _path_of(self, named: str) -> Path:

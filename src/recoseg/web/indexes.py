@@ -93,8 +93,7 @@ class Catalogue:
         if id in self.ids():
             with contextlib.suppress(IndexDamaged):
                 about = dataclasses.replace(about, complete=self.about(id).complete)
-        with durable.told(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        durable.folder(self._folder)
         self._note(id, about)
         return id
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from recoseg.errors import UnknownConcept
 from recoseg.segment import Segmenter
+from recoseg.shortlist import USUAL
 from recoseg.web.banks import Shelf
 from recoseg.web.failures import Refused
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from recoseg.learning.student import Student
 
 STUDENT = "student"
-SHORTLIST = 16
 KEPT = 16
 
 
@@ -77,12 +77,12 @@ class Segmenters:
         entry = self.shelf.find(options.bank)
         key = (entry.id, entry.stamp, options.concepts, options.unknown, options.temperature)
         if key not in self._made:
-            large = names is None and entry.calibrated and len(entry.bank) > SHORTLIST
+            large = names is None and entry.calibrated and len(entry.bank) > USUAL
             self._made[key] = Segmenter(
                 entry.bank,
                 names,
                 unknown=options.unknown,
-                shortlist=SHORTLIST if large else None,
+                shortlist=USUAL if large else None,
                 temperature=options.temperature,
                 device=self.device,
             )

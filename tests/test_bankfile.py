@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -10,11 +11,13 @@ import torch
 
 from recoseg import sealed
 from recoseg.bankfile import SEAL
+from recoseg.concept import SHARES
 from recoseg.concepts import ConceptBank
 from recoseg.errors import BankError, InputError, RecosegError
 from tests.test_concepts import Memory, archive, assert_same, build, models, picture
 
 __all__ = ["models"]
+LEVELS = tuple(0.1 + 0.2 * share for share in SHARES)
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +28,7 @@ def bank(models):
         {"rot": ["red", "black"], "blue": ["blue"], "größe, 大": ["white"]},
         index, models, exclude={"blue": ["blue2.png"]}, examples={"mine": [picture("red")]},
     )  # fmt: skip
+    made = made.put(dataclasses.replace(made["mine"], levels=LEVELS))
     return made.with_thresholds({"rot": 0.1 + 0.2, "mine": -1e-9})
 
 
@@ -36,6 +40,25 @@ def test_float32_is_exact(bank, tmp_path):
         assert again[name].evidence.pictures is None
     assert [c.name for c in again.contexts] == ["green", "blue"]
     assert again.contexts[1] is again["blue"]
+
+
+def test_levels_come_back_and_may_be_absent(bank, tmp_path):
+    again = ConceptBank.open(bank.save(tmp_path / "a.bank"))
+    assert again["mine"].levels == LEVELS
+    assert again["rot"].levels is None
+    rows = [{"name": f"n{i}", "aliases": ["x"], "threshold": 0.5} for i in range(5)]
+    older = ConceptBank.open(forge(bank, tmp_path / "x.bank", concepts=rows))
+    assert [c.levels for c in older.concepts] == [None] * 4
+    assert older["n0"].threshold == 0.5
+
+
+@pytest.mark.parametrize("levels", [[0.1], [0.2] * 8 + [0.1], [float("nan")] * 9, "abcdefghi", 7])
+def test_levels_that_are_none_are_refused(bank, tmp_path, levels):
+    rows = [
+        {"name": f"n{i}", "aliases": ["x"], "threshold": 0.5, "levels": levels} for i in range(5)
+    ]
+    with pytest.raises(BankError, match="does not describe a bank"):
+        ConceptBank.open(forge(bank, tmp_path / "x.bank", concepts=rows))
 
 
 def test_float16_is_close_and_unit(bank, tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from recoseg import batch, durable, images
+from recoseg.concept import SHARES
 from recoseg.concepts import ConceptBank
 from recoseg.errors import IndexBusy, InputError
 from recoseg.jobs import gather
@@ -182,5 +184,6 @@ def test_a_bank_s_digest_follows_what_decides_a_result_alone(tmp_path):
     digest = batch.bank_digest(bank)
     bank.save(tmp_path / "b", dtype="float32", evidence="none")
     assert batch.bank_digest(ConceptBank.open(tmp_path / "b")) == digest
+    leveled = bank.put(dataclasses.replace(bank["red"], levels=[0.5] * len(SHARES)))
     others = (bank.drop("red"), bank.subset(["warm", "red"]), bank.with_thresholds({"red": 0.5}))
-    assert len({digest, *map(batch.bank_digest, others)}) == 4
+    assert len({digest, *map(batch.bank_digest, (*others, leveled))}) == 5

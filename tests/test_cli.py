@@ -255,6 +255,26 @@ def test_concept_calibrate_finds_a_threshold_for_unknown(photos, index, bank):
     assert all(c["threshold"] for c in data("concept", "calibrate", bank, "-i", index, "-q"))
     run("segment", photos, "--bank", bank, "--unknown", "--out", "out", "-q", "--no-refine")
     assert names_in("out")[-1] == "unknown"
+    areas = []
+    for strictness in ("0.5", "0.99"):
+        words = ("segment", photos, "--bank", bank, "--strictness", strictness, "--out", strictness)
+        areas.append(sum(row["area"]["unknown"] for row in data(*words, "-q", "--no-refine")))
+    assert areas[0] < areas[1]
+    manifest = json.loads(Path("0.5/manifest.json").read_text())
+    assert manifest["settings"]["strictness"] == 0.5
+
+
+def test_strength_of_the_crf(photos, bank):
+    words = ("segment", photos, "--bank", bank, "-q", "--out")
+    assert "--strength" in run(*words, "x", "--no-refine", "--strength", 2, status=3).stderr
+    run(*words, "weak", "--strength", 0)
+    run(*words, "none", "--no-refine")
+    run(*words, "usual")
+    weak, none, usual = (
+        [file.read_bytes() for file in sorted(Path(out, "labels").rglob("*.png"))]
+        for out in ("weak", "none", "usual")
+    )
+    assert weak == none != usual
 
 
 # segment

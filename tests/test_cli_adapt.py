@@ -76,7 +76,8 @@ def test_validation_needs_images_and_masks():
 def test_options_of_banks_are_refused_for_students():
     adapt("--iterations", 1)
     words = ("segment", "scenes", "--student", "s/student.safetensors", "--out", "o", "-q")
-    assert "--temperature" in run(*words, "--temperature", 0.5, status=3).stderr
+    for option in ("--temperature", "--strength", "--strictness"):
+        assert option in run(*words, option, 0.5, status=3).stderr
     Path("foreign").write_bytes(b"x")
     assert (
         "not a student"

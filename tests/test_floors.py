@@ -31,8 +31,8 @@ TABLE = {
         archive sources tars index update ingest journal ledger manifest shards neighbours retrieve
     """,
     "3 the method": """
-        cosegment support keytable lattice refine reference concept evidence request builder
-        bankfile concepts scoremaps shortlist segmentation segment thresholds
+        cosegment support keytable lattice meanfield refine reference concept evidence request
+        builder bankfile concepts scoremaps shortlist segmentation decision segment thresholds
     """,
     "4 measure, learn, hand over": """
         jobs batch doctor datasets measuring reporting learning exporting video

@@ -12,7 +12,7 @@ import torch
 from recoseg.errors import InputError
 from recoseg.learning import onnxgraph
 from recoseg.learning.deeplab import fitted
-from recoseg.learning.student import TILE
+from recoseg.learning.tiling import TILE
 from tests import pupils
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from recoseg import lattice
 from recoseg.errors import InputError
 from recoseg.keytable import KeyTable
+from recoseg.meanfield import mean_field
 from recoseg.recipe import CRF
-from recoseg.refine import Field, mean_field, refine
+from recoseg.refine import Field, refine
 from tests.oracles import crf as slow
 
 SMALL = CRF(bilateral_xy=8, bilateral_rgb=20)
@@ -334,3 +335,22 @@ def test_the_key_table_survives_collisions(values):
     m = len(place)
     assert ahead.tolist() == [place.get((key + 1) % (1 << 64), m) for key in place] + [m]
     assert behind.tolist() == [place.get((key - 1) % (1 << 64), m) for key in place] + [m]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_is_called_after_every_iteration(threads):
+    torch.set_num_threads(threads)
+    seen = []
+    image = np.zeros((9, 9, 3), np.uint8)
+    scores = torch.rand(3, 9, 9)
+    found = refine(scores, image, CRF(iterations=4), step=lambda: seen.append(1))
+    assert len(seen) == 4
+    torch.testing.assert_close(found, refine(scores, image, CRF(iterations=4)))
+
+
+def test_what_a_step_raises_ends_the_inference():
+    def stop():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        refine(torch.rand(3, 9, 9), np.zeros((9, 9, 3), np.uint8), step=stop)

@@ -14,15 +14,11 @@ from PIL import Image
 
 from recoseg.concept import Concept
 from recoseg.concepts import ConceptBank
+from recoseg.decision import WORKING_PIXELS, decided, working_size
 from recoseg.errors import BankError, ImageError, InputError, RecipeError, UnknownConcept
 from recoseg.models.trio import Models
 from recoseg.recipe import CRF, Recipe
-from recoseg.segment import (
-    WORKING_PIXELS,
-    Segmenter,
-    decided,
-    working_size,
-)
+from recoseg.segment import Segmenter
 from recoseg.shortlist import CANDIDATES, winning
 from recoseg.similarity import unit, upsample, upsample_rows
 from tests.toys import COLOURS, Toy, paint
@@ -482,3 +478,70 @@ def test_only_the_models_that_are_needed_are_loaded():
     assert names_alone(image).area
     looks_alone = bank_of(recipe=RECIPE.replace(denseclip=False))
     assert Segmenter(looks_alone, models=Models(never, never, toy))(image).area
+
+
+def noisy(shape=(48, 56)):
+    return np.random.default_rng(5).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def test_a_crf_of_no_strength_is_no_crf_and_of_strength_one_the_recipe_s():
+    image = noisy()
+    plain, usual = segmenter()(image, refine=False), segmenter()(image)
+    weak, same = segmenter(strength=0)(image), segmenter(strength=1.0)(image)
+    np.testing.assert_array_equal(weak.labels, plain.labels)
+    np.testing.assert_allclose(weak.confidence, plain.confidence, atol=1e-6)
+    np.testing.assert_array_equal(same.confidence, usual.confidence)
+
+
+def test_strength_multiplies_both_kernels():
+    image, crf = noisy(), RECIPE.crf
+    twice = dataclasses.replace(
+        crf,
+        gaussian_weight=2 * crf.gaussian_weight,
+        bilateral_weight=2 * crf.bilateral_weight,
+        temperature=0.3,
+    )
+    expected = segmenter(recipe=RECIPE.replace(crf=twice))(image)
+    found = segmenter(strength=2, temperature=0.3).choose(NAMES)(image)
+    np.testing.assert_array_equal(found.confidence, expected.confidence)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 101, float("nan")])
+def test_a_strength_out_of_range_is_refused(strength):
+    with pytest.raises(RecipeError, match="strength must be a number from 0 to 100"):
+        segmenter(strength=strength)
+
+
+@pytest.mark.parametrize(("shape", "encodings"), [((64, 64), 1), ((1280, 1300), 1 + 9)])
+@pytest.mark.parametrize("refine", [True, False])
+def test_progress_counts_encodings_and_iterations(shape, encodings, refine):
+    seen = []
+    image = np.full((*shape, 3), 128, np.uint8)
+    segment = segmenter(NAMES[:1])
+    segment(image, refine=refine, progress=lambda done, total: seen.append((done, total)))
+    total = encodings + (RECIPE.crf.iterations if refine else 0)
+    assert segment.steps(image, refine) == total
+    assert seen == [(done, total) for done in range(total + 1)]
+
+
+@pytest.mark.parametrize("at", [1, 2, 7])
+def test_what_progress_raises_ends_the_work_there(at):
+    seen = []
+
+    def stop(done, total):
+        seen.append(done)
+        if done == at:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        segmenter()(noisy(), progress=stop)
+    assert seen == list(range(at + 1))
+
+
+def test_the_same_maps_serve_other_settings():
+    image = noisy()
+    maps = segmenter().maps(image)
+    for options in ({"strength": 3.0}, {"temperature": 0.5}, {"refine": False}):
+        other = segmenter(**options)
+        expected, found = other(image), other.decide(image, maps, other.refine)
+        np.testing.assert_array_equal(found.confidence, expected.confidence)

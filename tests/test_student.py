@@ -11,6 +11,7 @@ import torch
 
 from recoseg.errors import InputError, MissingWeights, StudentError, UnknownConcept, UnknownModel
 from recoseg.learning import student as module
+from recoseg.learning import tiling
 from recoseg.learning.deeplab import Architecture, Network, fitted
 from recoseg.learning.student import Student, is_student
 from recoseg.models import encoders
@@ -67,20 +68,36 @@ def test_what_the_network_sees(size, short_side, seen):
 def test_tiles_of_a_constant_image_agree_with_one_pass(made, monkeypatch):
     image = np.full((256, 320, 3), (200, 40, 90), np.uint8)
     whole = made.logits(image)
-    monkeypatch.setattr(module, "TILE", 128)
-    monkeypatch.setattr(module, "OVERLAP", 64)
+    monkeypatch.setattr(tiling, "TILE", 128)
+    monkeypatch.setattr(tiling, "OVERLAP", 64)
     tiled = made.logits(image)
     assert tiled.shape == whole.shape
     assert torch.isfinite(tiled).all()
     assert (tiled.argmax(0) == whole.argmax(0)).float().mean() > 0.8
 
 
+def test_progress_counts_tiles_and_iterations_and_can_end_the_work(made, monkeypatch):
+    monkeypatch.setattr(tiling, "TILE", 128)
+    monkeypatch.setattr(tiling, "OVERLAP", 64)
+    image, seen = np.full((256, 320, 3), 90, np.uint8), []
+    made(image, refine=True, progress=lambda done, total: seen.append((done, total)))
+    tiles = len(tiling.starts(256)) * len(tiling.starts(320))
+    assert seen == [(i, tiles + 10) for i in range(tiles + 11)]
+
+    def stop(done, total):
+        if done == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        made(image, progress=stop)
+
+
 @pytest.mark.parametrize("size", [1, 1024, 1025, 1500, 5000])
 def test_tiles_cover_a_side_with_overlap(size):
-    starts = module._starts(size)
+    starts = tiling.starts(size)
     assert starts[0] == 0
-    assert starts[-1] + module.TILE >= size
-    assert all(b - a <= module.TILE - module.OVERLAP + 32 for a, b in itertools.pairwise(starts))
+    assert starts[-1] + tiling.TILE >= size
+    assert all(b - a <= tiling.TILE - tiling.OVERLAP + 32 for a, b in itertools.pairwise(starts))
     assert all(start % 32 == 0 and start < size for start in starts)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import recoseg
 from recoseg import thresholds
-from recoseg.concept import Concept
+from recoseg.concept import SHARES, Concept
 from recoseg.concepts import ConceptBank
 from recoseg.errors import ArchiveError, BankError, ImageError, InputError
 from recoseg.models.trio import Models
@@ -133,6 +135,72 @@ def test_thresholds_that_are_there_stay(models):
     index.read.clear()
     assert run(calibrated, index, models) is calibrated
     assert not index.read
+
+
+def test_levels_are_the_quantiles_of_their_shares_and_rise(models):
+    pictures = noise()
+    calibrated = run(bank_of(models), Memory(pictures), models)
+    scores = scores_of(bank_of(models), pictures.values(), models)
+    for concept, values in zip(calibrated.concepts, scores, strict=True):
+        for share, level in zip(SHARES, concept.levels, strict=True):
+            below = float((values < level).float().mean())
+            assert below == pytest.approx(share, abs=2 / values.numel() + 1e-3)
+        assert concept.threshold == concept.level(thresholds.QUANTILE)
+        between = (concept.level(0.5) + concept.level(0.6)) / 2
+        assert concept.level(0.55) == pytest.approx(between)
+        assert (concept.level(0), concept.level(1)) == (concept.levels[0], concept.levels[-1])
+
+
+def test_a_bank_calibrated_before_there_were_levels_gets_them(models):
+    index = Memory(noise())
+    whole = run(bank_of(models), index, models)
+    older = whole.put(*(replace(c, levels=None, threshold=0.7) for c in whole.concepts))
+    again = run(older, index, models)
+    assert [c.threshold for c in again.concepts] == [0.7] * 3
+    assert [c.levels for c in again.concepts] == [c.levels for c in whole.concepts]
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_strictness_is_the_threshold_of_that_quantile(models, share):
+    index, image = Memory(noise()), noise(1)["000.png"]
+    usual = run(bank_of(models), index, models)
+    asked = run(bank_of(models), index, models, quantile=share)
+    options = {"refine": False, "models": models}
+    strict = Segmenter(usual, strictness=share, **options)
+    assert strict.unknown
+    expected = Segmenter(asked, unknown=True, **options)(image)
+    np.testing.assert_array_equal(strict(image).labels, expected.labels)
+    np.testing.assert_array_equal(strict.choose(["red"])(image).labels,
+                                  expected_of(asked, image, options))  # fmt: skip
+
+
+def expected_of(bank, image, options):
+    return Segmenter(bank, ["red"], unknown=True, **options)(image).labels
+
+
+def test_a_stricter_segmenter_leaves_more_unknown(models):
+    usual = run(bank_of(models), Memory(noise()), models)
+    image = noise(1)["000.png"]
+    shares = [
+        Segmenter(usual, strictness=s, refine=False, models=models)(image).area["unknown"]
+        for s in (0.5, 0.75, 0.9, 0.99)
+    ]
+    assert shares == sorted(shares)
+    assert shares[0] < shares[-1]
+
+
+@pytest.mark.parametrize("strictness", [0, 0.49, 1, 85, float("nan")])
+def test_a_strictness_out_of_range_is_refused(models, strictness):
+    usual = run(bank_of(models), Memory(noise()), models)
+    with pytest.raises(InputError, match=r"between 0\.5 and 0\.99"):
+        Segmenter(usual, strictness=strictness, models=models)
+
+
+def test_strictness_needs_levels(models):
+    older = bank_of(models).with_thresholds(dict.fromkeys(NAMES, 0.5))
+    assert Segmenter(older, unknown=True, models=models).names[-1] == "unknown"
+    with pytest.raises(BankError, match=r"'red' has no levels.*calibrate"):
+        Segmenter(older, strictness=0.9, models=models)
 
 
 @pytest.mark.parametrize(

@@ -392,5 +392,5 @@ def test_a_student_is_steadied_too(tmp_path):
     memory = Memory(0.9)
     for i, values in enumerate(labels(tmp_path / "steady").values()):
         pixels = images.read(source / f"f{i}.png")
-        (maps,) = memory.blend(pixels, [pupil.probabilities(pixels)])
+        (maps,) = memory.blend(pixels, [pupil.maps(pixels)])
         np.testing.assert_array_equal(values, pupil.decide(pixels, maps, False).labels)

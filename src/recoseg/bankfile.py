@@ -83,7 +83,13 @@ def write(path: Path, contents: Contents, dtype: str, evidence: str) -> None:
         "recipe": contents.recipe.to_dict(),
         "models": dict(contents.fingerprints),
         "concepts": [
-            {"name": c.name, "aliases": list(c.aliases), "threshold": c.threshold} for c in everyone
+            {
+                "name": c.name,
+                "aliases": list(c.aliases),
+                "threshold": c.threshold,
+                "levels": None if c.levels is None else list(c.levels),
+            }
+            for c in everyone
         ],
         "named": len(contents.concepts),
         "contexts": [everyone.index(c) for c in contents.contexts],
@@ -122,7 +128,15 @@ def _parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Contents
     texts, references = _float32(tensors["text"]), _float32(tensors["reference"])
     rows = zip(header["concepts"], texts, references, found, strict=True)
     everyone = [
-        Concept(d["name"], tuple(d["aliases"]), text, reference, d["threshold"], evidence)
+        Concept(
+            d["name"],
+            tuple(d["aliases"]),
+            text,
+            reference,
+            d["threshold"],
+            evidence,
+            d.get("levels"),  # absent from banks that were calibrated before there were levels
+        )
         for d, text, reference, evidence in rows
     ]
     return Contents(

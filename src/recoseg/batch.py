@@ -185,6 +185,7 @@ def segmenter_settings(segmenter: Segmenter) -> dict[str, Any]:
         "names": list(segmenter.names),
         "refine": segmenter.refine,
         "unknown": segmenter.unknown,
+        "strictness": segmenter.strictness,
         "shortlist": segmenter.shortlist,
         "crf": dataclasses.asdict(segmenter.crf),
     }
@@ -193,7 +194,7 @@ def segmenter_settings(segmenter: Segmenter) -> dict[str, Any]:
 def bank_digest(bank: ConceptBank) -> str:
     """SHA-256 of all in a bank that decides a result, hex; its evidence does not."""
     facts = (
-        [(concept.name, concept.threshold) for concept in bank.concepts],
+        [(concept.name, concept.threshold, concept.levels) for concept in bank.concepts],
         bank.recipe.hash,
         sorted(bank.fingerprints.items()),
     )

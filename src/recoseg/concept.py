@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from recoseg.errors import InputError
 from recoseg.evidence import Evidence
 
+# Shares of an archive's pixels; a concept's levels are the scores that so many do not reach.
+SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 Words = Sequence[str] | Mapping[str, Sequence[str]]
 
 
@@ -25,6 +28,8 @@ class Concept:
         reference: (d2,) float32 unit vector in the space of the visual encoder.
         threshold: score below which a pixel is not this concept; None if never calibrated.
         evidence: what the reference was made from; None if it was not kept.
+        levels: the score that each of ``SHARES`` of an archive's pixels does not reach; None if
+            never calibrated.
     """
 
     name: str
@@ -33,6 +38,7 @@ class Concept:
     reference: Tensor
     threshold: float | None = None
     evidence: Evidence | None = None
+    levels: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check names and vectors."""
@@ -48,10 +54,23 @@ class Concept:
                 )
         if self.threshold is not None and self.threshold != self.threshold:
             raise InputError(f"the threshold of {self.name!r} is not a number.")
+        if self.levels is not None:
+            object.__setattr__(self, "levels", tuple(self.levels))
+            if len(self.levels) != len(SHARES) or not all(np.diff(self.levels) >= 0):
+                raise InputError(
+                    f"the levels of {self.name!r} must be {len(SHARES)} numbers that do not fall."
+                )
 
     def with_threshold(self, threshold: float | None) -> Concept:
         """A copy with another threshold."""
         return dataclasses.replace(self, threshold=threshold)
+
+    def level(self, share: float) -> float | None:
+        """The score that a share of the archive's pixels does not reach; None if not calibrated.
+
+        Between two of ``SHARES`` it is interpolated, beyond them it is the first or the last.
+        """
+        return None if self.levels is None else float(np.interp(share, SHARES, self.levels))
 
     def __repr__(self) -> str:
         also = "" if self.aliases == (self.name,) else f", aliases={list(self.aliases)}"

@@ -138,9 +138,7 @@ class ConceptBank(Contents, Mapping[str, Concept]):
             searchable=index is not None,
         )
         (made,) = builder.extend(self, list(wanted.values()), index, models, progress, reuse=False)
-        return dataclasses.replace(
-            self, concepts=tuple(made if c.name == name else c for c in self.concepts)
-        )
+        return self.put(made)
 
     def drop(self, names: str | Collection[str]) -> ConceptBank:
         """A bank without some concepts; its contexts stay."""
@@ -171,10 +169,12 @@ class ConceptBank(Contents, Mapping[str, Concept]):
 
     def with_thresholds(self, thresholds: Mapping[str, float | None]) -> ConceptBank:
         """A bank with some concepts' thresholds set."""
-        changed = {name: self[name].with_threshold(t) for name, t in thresholds.items()}
-        return dataclasses.replace(
-            self, concepts=tuple(changed.get(c.name, c) for c in self.concepts)
-        )
+        return self.put(*(self[name].with_threshold(t) for name, t in thresholds.items()))
+
+    def put(self, *changed: Concept) -> ConceptBank:
+        """A bank in which these concepts stand where those of the same names did."""
+        new = {self[concept.name].name: concept for concept in changed}
+        return dataclasses.replace(self, concepts=tuple(new.get(c.name, c) for c in self.concepts))
 
     def save(self, path: str | Path, *, dtype: str = "float16", evidence: str = "compact") -> Path:
         """Write one portable file, usable without the archive.

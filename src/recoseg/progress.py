@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Label = str | Callable[[], str]
 Progress = bool | Callable[[int, int], None]
+Step = Callable[[], object]
 EVERY = 10.0
+
+
+def quiet_step() -> None:
+    """A step that nobody waits for."""
+
+
+class Advance(Protocol):
+    """Says that so many more are done."""
+
+    def __call__(self, count: int = 1) -> None:
+        """One more, or ``count``."""
+        ...
 
 
 class _Reporter(Protocol):
@@ -48,9 +61,7 @@ def track(
 
 
 @contextlib.contextmanager
-def reporting(
-    label: Label, total: int, progress: Progress = True
-) -> Iterator[Callable[[int], None]]:
+def reporting(label: Label, total: int, progress: Progress = True) -> Iterator[Advance]:
     """A function ``advance(n)`` that reports n more done; it is for one thread.
 
     A callback is first called with (0, total); what it raises ends the work.

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from recoseg.errors import RecipeError
@@ -45,6 +45,20 @@ class CRF:
         for name in ("gaussian_weight", "bilateral_weight"):
             if not getattr(self, name) >= 0:
                 raise RecipeError(f"{name} must not be negative, not {getattr(self, name)!r}.")
+
+    def tuned(self, strength: float = 1.0, temperature: float | None = None) -> CRF:
+        """With both kernels' weights multiplied, by 0 to 100, and another temperature if given.
+
+        A strength of 0 leaves the softmax of the scores as it is.
+        """
+        if not 0 <= strength <= 100:
+            raise RecipeError(f"strength must be a number from 0 to 100, not {strength!r}.")
+        return replace(
+            self,
+            gaussian_weight=strength * self.gaussian_weight,
+            bilateral_weight=strength * self.bilateral_weight,
+            temperature=self.temperature if temperature is None else temperature,
+        )
 
 
 @dataclass(frozen=True)

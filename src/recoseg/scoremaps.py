@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,7 @@ from recoseg import images
 from recoseg.images import RGB
 from recoseg.models.base import encode_twice
 from recoseg.models.trio import Models
+from recoseg.progress import Step, quiet_step
 from recoseg.recipe import Recipe
 from recoseg.similarity import cosine_map, upsample
 
@@ -81,17 +81,25 @@ class Scorer:
         needed = {"dense": self.texts, "encoder": self.references}
         return tuple(role for role, vectors in needed.items() if vectors is not None)
 
+    def steps(self, image: RGB) -> int:
+        """How many encodings an image takes."""
+        tiles = len(offsets(_grid(image))) if _large(image) else 0
+        return len(self.recipe.scales) + tiles
+
     @torch.no_grad()
-    def __call__(self, image: RGB) -> ScoreMaps:
-        """Maps of a uint8 (H, W, 3) image of any size.
+    def __call__(self, image: RGB, step: Step = quiet_step) -> ScoreMaps:
+        """Maps of a uint8 (H, W, 3) image of any size; ``step`` is called after each encoding.
 
         The whole image is encoded at each of the recipe's scales. One whose short side is at least
         1280 pixels is also encoded in overlapping tiles at that size. The cosines of all are
         averaged: tiles and large scales bring detail, the small one the context.
         """
-        cosines = [self._encode(self._whole(image, scale)) for scale in self.recipe.scales]
-        if min(image.shape[:2]) >= LARGE:
-            cosines.append(self._tiled(image))
+        cosines = []
+        for scale in self.recipe.scales:
+            cosines.append(self._encode(self._whole(image, scale)))
+            step()
+        if _large(image):
+            cosines.append(self._tiled(image, step))
         language = _mean([pair[0] for pair in cosines])
         visual = _mean([pair[1] for pair in cosines])
         if language is not None:
@@ -118,26 +126,36 @@ class Scorer:
             dense, features = encode_twice(self.models.dense, self.models.encoder, pixels)
         return _cosines(dense, self.texts), _cosines(features, self.references)
 
-    def _tiled(self, image: RGB) -> Pair:
-        height, width = images.short_side(image.shape, LARGE)
-        width = min(width, LONGEST * LARGE)
-        height = min(height, LONGEST * LARGE)
-        size = max(1, round(height / _CELL)) * _CELL, max(1, round(width / _CELL)) * _CELL
+    def _tiled(self, image: RGB, step: Step = quiet_step) -> Pair:
+        size = _grid(image)
         pixels = images.to_tensor(images.resize(image, size))[None]
         language, visual = _Blend(size), _Blend(size)
         for top, left in offsets(size):
             of_tile = self._encode(pixels[:, :, top : top + TILE, left : left + TILE])
             language.add(of_tile[0], top, left)
             visual.add(of_tile[1], top, left)
+            step()
         return language.result(), visual.result()
 
 
-def offsets(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+def _large(image: RGB) -> bool:
+    return bool(min(image.shape[:2]) >= LARGE)
+
+
+def _grid(image: RGB) -> tuple[int, int]:
+    """(H, W) at which a large image is cut into tiles, multiples of 32."""
+    height, width = images.short_side(image.shape, LARGE)
+    width = min(width, LONGEST * LARGE)
+    height = min(height, LONGEST * LARGE)
+    return max(1, round(height / _CELL)) * _CELL, max(1, round(width / _CELL)) * _CELL
+
+
+def offsets(size: tuple[int, int]) -> list[tuple[int, int]]:
     """Top left corners of tiles that cover (H, W), each side a multiple of 32 and at least 640."""
     tops, lefts = (
         [*range(0, side - TILE, STEP), side - TILE] if side > TILE else [0] for side in size
     )
-    return ((top, left) for top in tops for left in lefts)
+    return [(top, left) for top in tops for left in lefts]
 
 
 class _Blend:

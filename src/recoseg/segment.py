@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from recoseg import images
 from recoseg.concepts import ConceptBank
+from recoseg.decision import decided, limits, mass, rejected, working_size
 from recoseg.errors import BankError, InputError
 from recoseg.images import RGB, ImageLike
 from recoseg.models.trio import Models
-from recoseg.recipe import CRF
+from recoseg.progress import Progress, Step, quiet_step, reporting
+from recoseg.refine import Sharpen
 from recoseg.refine import refine as crf_refine
 from recoseg.scoremaps import ScoreMaps, Scorer
 from recoseg.segmentation import UNKNOWN, Segmentation
 from recoseg.shortlist import likely, winning
-from recoseg.similarity import upsample, upsample_rows
 
 __all__ = ["Segmentation", "Segmenter", "System"]
 
 System = Literal["reco", "denseclip"]
-Sharpen = Callable[[Tensor, RGB, CRF], Tensor]
-WORKING_PIXELS = 640_000
-_BAND = 256
 
 
 class Segmenter:
@@ -38,9 +35,15 @@ class Segmenter:
     Attributes:
         bank: the concepts, after any choice of some of them.
         names: what the labels mean, in order; ends in ``"unknown"`` if that was asked for.
-        refine: whether the CRF sharpens borders.
-        unknown: whether pixels below their concept's threshold are labelled unknown.
-        shortlist: how many concepts, the likeliest of the image, compete for its pixels, or None.
+        refine: whether the CRF sharpens borders (step 10).
+        unknown: whether what fits no concept is labelled unknown; the bank must be calibrated.
+        strictness: how well a pixel must fit to be known: it must score above this share of an
+            archive's pixels, 0.5 to 0.99. None for the bank's thresholds, which are those of 0.85
+            unless ``calibrate`` was told otherwise.
+        shortlist: how many concepts, those most likely in the image, compete for its pixels: for
+            large banks, of which one image shows little; the bank must be calibrated. None for all.
+        strength: of the CRF: its kernels' weights are the recipe's times this, 0 to 100.
+        crf: its settings.
         system: ``"reco"``, or ``"denseclip"`` for the baseline that uses the names alone.
     """
 
@@ -51,7 +54,9 @@ class Segmenter:
         refine: bool = True,
         unknown: bool = False,
         *,
+        strictness: float | None = None,
         shortlist: int | None = None,
+        strength: float = 1.0,
         temperature: float | None = None,
         system: System = "reco",
         models: Models | None = None,
@@ -62,41 +67,43 @@ class Segmenter:
         Args:
             bank: what to look for.
             concepts: some of its names, in the order the labels shall have; None for all.
-            refine: sharpen borders with the CRF (step 10).
-            unknown: label what fits no concept; the bank must be calibrated.
-            shortlist: let only so many concepts, those most likely in the image, compete for its
-                pixels: for large banks, of which one image shows little; the bank must be
-                calibrated. None for all.
+            refine: sharpen borders with the CRF.
+            unknown: label what fits no concept.
+            strictness: of unknown, which it implies.
+            shortlist: let only so many concepts compete.
+            strength: of the CRF.
             temperature: of the CRF's unary, in place of the recipe's; smaller trusts scores more.
-            system: ``"denseclip"`` leaves the reference embeddings out.
+            system: "denseclip" leaves the reference embeddings out.
             models: the bank's models, if at hand.
             device: where to compute, by default CUDA if present.
 
         Raises:
             UnknownConcept: a name is not in the bank.
-            BankError: the bank is empty, of other models, or not calibrated for ``unknown`` or
-                ``shortlist``.
+            BankError: the bank is empty, of other models, or not calibrated where it must be.
         """
-        if isinstance(concepts, str):
-            raise InputError(f"concepts must be a list of names; write [{concepts!r}].")
-        _check(system, unknown, shortlist)
-        self.bank = bank if concepts is None else bank.subset(list(dict.fromkeys(concepts)))
-        if not len(self.bank):
-            raise BankError("the bank holds no concept, or none was chosen; add or name one.")
+        unknown = unknown or strictness is not None
+        self.bank = _chosen(bank, concepts)
+        _check(self.bank, system, unknown, shortlist)
         self.refine = refine
         self.unknown = unknown
+        self.strictness = strictness
         self.shortlist = shortlist
+        self.strength = strength
         self.system = system
-        crf = self.bank.recipe.crf
-        self.crf = crf if temperature is None else dataclasses.replace(crf, temperature=temperature)
+        self.crf = self.bank.recipe.crf.tuned(strength, temperature)
         self._models = models or Models.load(self.bank.recipe, device)
         self.bank.check(self._models, self.scorer().roles)
-        calibrated = unknown or shortlist is not None
-        self._thresholds = self._checked_thresholds() if calibrated else None
+        self._usual = limits(self.bank) if shortlist is not None else None
+        self._limits = limits(self.bank, strictness) if unknown else None
         self.names = (*self.bank.names, UNKNOWN) if unknown else self.bank.names
 
     def __call__(
-        self, image: ImageLike, concepts: Sequence[str] | None = None, refine: bool | None = None
+        self,
+        image: ImageLike,
+        concepts: Sequence[str] | None = None,
+        refine: bool | None = None,
+        *,
+        progress: Progress = False,
     ) -> Segmentation:
         """Segment one image.
 
@@ -104,14 +111,19 @@ class Segmenter:
             image: a path, encoded bytes, a PIL image or a uint8 (H, W, 3) array of any size.
             concepts: look for these of the segmenter's concepts only.
             refine: overrides the segmenter's own setting.
+            progress: as in ``recoseg.progress.track``: of encodings and iterations of the CRF.
 
         Raises:
             ImageError: it cannot be read.
             UnknownConcept: a name is not among the segmenter's.
         """
         if concepts is not None:
-            return self.choose(concepts)(image, refine=refine)
-        return self._segment(images.read(image), self.refine if refine is None else refine)
+            return self.choose(concepts)(image, refine=refine, progress=progress)
+        pixels, sharpen = images.read(image), self.refine if refine is None else refine
+        with reporting("segmenting", self.steps(pixels, sharpen), progress) as step:
+            return self.decide(
+                pixels, self.maps(pixels, step), sharpen, partial(crf_refine, step=step)
+            )
 
     def many(self, sources: Iterable[ImageLike]) -> Iterator[Segmentation]:
         """Segment images one after the other, each as it is asked for."""
@@ -131,19 +143,26 @@ class Segmenter:
             concepts,
             self.refine,
             self.unknown,
+            strictness=self.strictness,
             shortlist=self.shortlist,
+            strength=self.strength,
             temperature=self.crf.temperature,
             system=self.system,
             models=self._models,
         )
 
-    def _segment(self, image: RGB, refine: bool) -> Segmentation:
-        return self.decide(image, self.scorer()(image), refine)
+    def maps(self, image: RGB, step: Step = quiet_step) -> ScoreMaps:
+        """What ``decide`` needs to know of a uint8 (H, W, 3) image."""
+        return self.scorer()(image, step)
+
+    def steps(self, image: RGB, refine: bool) -> int:
+        """How often ``maps``, and then ``decide`` if it is to ``refine``, calls its step."""
+        return self.scorer().steps(image) + (self.crf.iterations if refine else 0)
 
     def decide(
         self, image: RGB, maps: ScoreMaps, refine: bool, sharpen: Sharpen = crf_refine
     ) -> Segmentation:
-        """Labels of an image from the maps that ``scorer`` gives for it.
+        """Labels of an image from its maps; the same maps serve any threshold and any CRF.
 
         Args:
             image: uint8 (H, W, 3).
@@ -155,12 +174,12 @@ class Segmenter:
         scores = maps.take(chosen).at(working)
         probabilities = self._probabilities(image, scores, sharpen if refine else None)
         if self.shortlist is None and len(chosen) < maps.count:
-            probabilities = probabilities * _mass(maps, chosen, self.crf.temperature, working)
+            probabilities = probabilities * mass(maps, chosen, self.crf.temperature, working)
         winners, confidence = decided(probabilities, (image.shape[0], image.shape[1]))
         labels = chosen.cpu().numpy()[winners]
-        if self.unknown and self._thresholds is not None:
-            rejected = _rejected(winners, scores, self._thresholds[chosen.cpu()])
-            labels = np.where(rejected, len(self._thresholds), labels)
+        if self._limits is not None:
+            weak = rejected(winners, scores, self._limits[chosen.cpu()])
+            labels = np.where(weak, len(self._limits), labels)
         return Segmentation(
             labels=labels.astype(np.uint8 if len(self.names) <= 256 else np.uint16),
             names=self.names,
@@ -177,9 +196,9 @@ class Segmenter:
         return Scorer(self._models, recipe, texts, references)
 
     def _competitors(self, maps: ScoreMaps) -> Tensor:
-        if self.shortlist is None or self._thresholds is None:
+        if self.shortlist is None or self._usual is None:
             return winning(maps)
-        return likely(maps, self._thresholds, self.shortlist)
+        return likely(maps, self._usual, self.shortlist)
 
     def _probabilities(self, image: RGB, scores: Tensor, sharpen: Sharpen | None) -> Tensor:
         if sharpen is not None:
@@ -187,19 +206,19 @@ class Segmenter:
             return sharpen(scores, images.resize(image, size), self.crf)
         return torch.softmax(scores / self.crf.temperature, dim=0)
 
-    def _checked_thresholds(self) -> Tensor:
-        if self.unknown and UNKNOWN in self.bank.names:
-            raise BankError(f"a concept is called {UNKNOWN!r} itself; leave it out, or rename it.")
-        missing = [c.name for c in self.bank.concepts if c.threshold is None]
-        if missing:
-            raise BankError(
-                f"{missing[0]!r} has no threshold, which 'unknown' and a shortlist need; calibrate "
-                "the bank on an archive with recoseg.calibrate(bank, index)."
-            )
-        return torch.tensor([float(c.threshold or 0.0) for c in self.bank.concepts])
+
+def _chosen(bank: ConceptBank, concepts: Sequence[str] | None) -> ConceptBank:
+    if isinstance(concepts, str):
+        raise InputError(f"concepts must be a list of names; write [{concepts!r}].")
+    chosen = bank if concepts is None else bank.subset(list(dict.fromkeys(concepts)))
+    if not len(chosen):
+        raise BankError("the bank holds no concept, or none was chosen; add or name one.")
+    return chosen
 
 
-def _check(system: str, unknown: bool, shortlist: int | None) -> None:
+def _check(bank: ConceptBank, system: str, unknown: bool, shortlist: int | None) -> None:
+    if unknown and UNKNOWN in bank.names:
+        raise BankError(f"a concept is called {UNKNOWN!r} itself; leave it out, or rename it.")
     if system not in ("reco", "denseclip"):
         raise InputError(f"no system {system!r}; choose 'reco' or 'denseclip'.")
     if shortlist is not None and shortlist < 1:
@@ -209,39 +228,3 @@ def _check(system: str, unknown: bool, shortlist: int | None) -> None:
             "'unknown' and a shortlist need thresholds, which are of the scores of system 'reco'; "
             "use that."
         )
-
-
-def working_size(image: RGB) -> tuple[int, int]:
-    """(H, W) at which scores and the CRF are computed: the image's own, up to 0.64 megapixels."""
-    height, width = image.shape[:2]
-    shrink = min(1.0, (WORKING_PIXELS / (height * width)) ** 0.5)
-    rows, columns = max(1, round(height * shrink)), max(1, round(width * shrink))
-    return min(rows, WORKING_PIXELS), min(columns, WORKING_PIXELS)
-
-
-def decided(
-    probabilities: Tensor, size: tuple[int, int]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Argmax of (C, h, w) and its probability at ``size``, by bands of rows if larger."""
-    if tuple(probabilities.shape[-2:]) == size:
-        confidence, labels = probabilities.max(dim=0)
-        return labels.cpu().numpy(), confidence.cpu().numpy()
-    bands = (slice(top, min(size[0], top + _BAND)) for top in range(0, size[0], _BAND))
-    parts = [upsample_rows(probabilities, size, band).max(dim=0) for band in bands]
-    labels = torch.cat([part.indices for part in parts])
-    return labels.cpu().numpy(), torch.cat([part.values for part in parts]).cpu().numpy()
-
-
-def _mass(maps: ScoreMaps, chosen: Tensor, temperature: float, size: tuple[int, int]) -> Tensor:
-    """(1, H, W) probability that the concepts left out leave to the chosen ones."""
-    everything = torch.softmax(maps.at(maps.grid) / temperature, dim=0)
-    return upsample(everything[chosen].sum(dim=0, keepdim=True)[None], size)[0]
-
-
-def _rejected(labels: NDArray[np.int64], scores: Tensor, thresholds: Tensor) -> NDArray[np.bool_]:
-    """Where the working-grid score of a pixel's label is below that label's threshold."""
-    failed = (scores.cpu() < thresholds[:, None, None]).numpy()
-    height, width = labels.shape
-    rows = np.arange(height) * failed.shape[1] // height
-    columns = np.arange(width) * failed.shape[2] // width
-    return np.asarray(failed[labels, rows[:, None], columns[None]])

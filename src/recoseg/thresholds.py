@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from recoseg.concept import SHARES
 from recoseg.concepts import ConceptBank
 from recoseg.errors import ArchiveError, ImageError, InputError
 from recoseg.index import Index
@@ -28,10 +31,11 @@ def calibrate(
     """A bank whose concepts have thresholds: scores that most of the archive's pixels do not reach.
 
     A concept covers little of an archive of everything, so the ``quantile`` of its scores over
-    random archive images lies above what the concept scores where it is absent.
+    random archive images lies above what the concept scores where it is absent. The scores of
+    other quantiles, ``Concept.levels``, are kept beside, for a segmenter's ``strictness``.
 
     Args:
-        bank: the concepts; those with a threshold keep it.
+        bank: the concepts; those with a threshold keep it, those with levels too.
         index: the archive.
         quantile: share of the archive's pixels that must score lower, in (0, 1).
         sample: how many images to score, chosen evenly through the sorted ids.
@@ -45,7 +49,7 @@ def calibrate(
         raise InputError(f"quantile must lie between 0 and 1, not {quantile!r}.")
     if sample < 1:
         raise InputError(f"sample must be at least one image, not {sample!r}.")
-    new = [concept.name for concept in bank.concepts if concept.threshold is None]
+    new = [c.name for c in bank.concepts if c.threshold is None or c.levels is None]
     if not new:
         return bank
     chosen = bank.subset(new)
@@ -54,8 +58,17 @@ def calibrate(
     scorer = Scorer(models, bank.recipe, texts, chosen.references)
     bank.check(models, scorer.roles)
     # NumPy's, because that of older torch refuses more than 16 million values.
-    levels = np.quantile(_scores(scorer, index, sample, progress), quantile, axis=1)
-    return bank.with_thresholds(dict(zip(new, levels.tolist(), strict=True)))
+    found = np.quantile(_scores(scorer, index, sample, progress), (quantile, *SHARES), axis=1)
+    return bank.put(
+        *(
+            replace(
+                concept,
+                threshold=first if concept.threshold is None else concept.threshold,
+                levels=concept.levels or tuple(levels),
+            )
+            for concept, (first, *levels) in zip(chosen.concepts, found.T.tolist(), strict=True)
+        )
+    )
 
 
 def _scores(scorer: Scorer, index: Index, sample: int, progress: Progress) -> NDArray[np.float32]:

@@ -52,6 +52,7 @@ def described(concept: Concept) -> dict[str, Any]:
         "name": concept.name,
         "words": list(concept.aliases),
         "threshold": concept.threshold,
+        "levels": concept.levels,
         "images": 0 if evidence is None else len(evidence.seeds),
         "agreement": None if evidence is None else evidence.agreement,
         "evidence": None if evidence is None else evidence.to_dict(),

@@ -167,9 +167,9 @@ def calibrate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Find a threshold per concept, without labels, for `segment --unknown`.
+    """Find thresholds per concept, without labels, for `segment --unknown` and `--strictness`.
 
-    Concepts that have a threshold keep it.
+    Concepts that have them keep them.
 
     Example:
         recoseg concept calibrate street.bank -i photos.index

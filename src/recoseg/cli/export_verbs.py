@@ -8,16 +8,19 @@ from typing import Annotated, cast
 import typer
 
 from recoseg.cli.output import Device, Json, Quiet, say, show
-from recoseg.cli.segment_verbs import (
+from recoseg.cli.segment_options import (
     Bank,
+    How,
     Refine,
     Shortlist,
+    Strength,
+    Strictness,
     StudentFile,
     Temperature,
     Unknown,
     chosen_segmenter,
 )
-from recoseg.cli.segment_verbs import Concepts as SomeConcepts
+from recoseg.cli.segment_options import Concepts as SomeConcepts
 
 Format = Annotated[
     str,
@@ -111,7 +114,9 @@ def video(
     ] = None,
     refine: Refine = None,
     unknown: Unknown = False,
+    strictness: Strictness = None,
     shortlist: Shortlist = None,
+    strength: Strength = None,
     temperature: Temperature = None,
     device: Device = None,
     quiet: Quiet = False,
@@ -127,8 +132,8 @@ def video(
     """
     from recoseg.video import segment_video
 
-    settings = (refine, unknown, shortlist, temperature, device)
-    segmenter = chosen_segmenter(bank, student, concepts, *settings)
+    how = How(refine, unknown, strictness, shortlist, strength, temperature, device)
+    segmenter = chosen_segmenter(bank, student, concepts, how)
     clip = segment_video(
         source, segmenter, out, smooth=smooth, every=every, fps=fps, progress=not quiet
     )

@@ -116,14 +116,20 @@ def fitted(pixels: Tensor, short_side: int) -> Tensor:
     Padding instead would put pixels that no photo has before the pyramid's mean of the image.
     """
     height, width = pixels.shape[-2:]
+    size: Any = fitted_size(height, width, short_side)
+    return F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+
+
+def fitted_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """(H, W) that ``fitted`` stretches to; also of the sizes that ONNX leaves open."""
     short = torch.sym_min(height, width)
     wanted = torch.sym_max(short, torch.sym_min(2 * short, short_side))
     # In whole numbers, so that ONNX computes the same sizes of images of any size.
-    size: Any = [
+    sizes: Any = [
         torch.sym_max(MULTIPLE, (side * wanted // short + MULTIPLE // 2) // MULTIPLE * MULTIPLE)
         for side in (height, width)
     ]
-    return F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+    return sizes[0], sizes[1]
 
 
 def _whole(architecture: Architecture) -> Any:

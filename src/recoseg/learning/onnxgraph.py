@@ -28,7 +28,8 @@ from recoseg import durable, images, palette
 from recoseg.errors import InputError, StudentError
 from recoseg.images import ImageLike
 from recoseg.learning.deeplab import fitted
-from recoseg.learning.student import TILE, Student
+from recoseg.learning.student import Student
+from recoseg.learning.tiling import TILE
 
 OPSET = 18
 EXAMPLE = (160, 192)

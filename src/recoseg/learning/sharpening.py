@@ -5,15 +5,15 @@ from __future__ import annotations
 from torch import Tensor
 
 from recoseg import images
+from recoseg.decision import working_size
 from recoseg.images import RGB
 from recoseg.recipe import CRF
-from recoseg.refine import refine
-from recoseg.segment import working_size
+from recoseg.refine import Sharpen, refine
 from recoseg.similarity import upsample
 
 
-def sharpened(maps: Tensor, image: RGB) -> Tensor:
+def sharpened(maps: Tensor, image: RGB, sharpen: Sharpen = refine) -> Tensor:
     """CRF of probabilities (C, h, w) on the working grid of the image."""
     size = working_size(image)
     scores = upsample(maps[None], size)[0]
-    return refine(scores.clamp_min(1e-6).log(), images.resize(image, size), CRF())
+    return sharpen(scores.clamp_min(1e-6).log(), images.resize(image, size), CRF())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from recoseg import images, palette
+from recoseg.decision import decided
 from recoseg.errors import InputError, RecosegError, StudentError, UnknownConcept
 from recoseg.images import RGB, ImageLike
-from recoseg.learning.deeplab import STRIDE, Architecture, Network, fitted
+from recoseg.learning import tiling
+from recoseg.learning.deeplab import Architecture, Network, fitted, fitted_size
 from recoseg.learning.sharpening import sharpened
 from recoseg.models.lite import fold_batch_norms
 from recoseg.models.registry import default_device
+from recoseg.progress import Progress, Step, quiet_step, reporting
+from recoseg.recipe import CRF
+from recoseg.refine import Sharpen
+from recoseg.refine import refine as crf_refine
 from recoseg.sealed import Seal
-from recoseg.segment import decided
 from recoseg.segmentation import Segmentation
 
-TILE = 1024
-OVERLAP = 128
 SEAL = Seal(
     "recoseg_student",
     "a student",
@@ -103,7 +106,12 @@ class Student:
         return path
 
     def __call__(
-        self, image: ImageLike, concepts: Sequence[str] | None = None, refine: bool | None = None
+        self,
+        image: ImageLike,
+        concepts: Sequence[str] | None = None,
+        refine: bool | None = None,
+        *,
+        progress: Progress = False,
     ) -> Segmentation:
         """Segment one image.
 
@@ -111,6 +119,7 @@ class Student:
             image: a path, encoded bytes, a PIL image or a uint8 (H, W, 3) array of any size.
             concepts: look for these of the student's concepts only.
             refine: overrides the student's own setting.
+            progress: as in ``recoseg.progress.track``: of tiles and iterations of the CRF.
 
         Returns:
             Labels at the image's size; ``maps`` are (C, h, w) probabilities at stride 4.
@@ -120,25 +129,37 @@ class Student:
             UnknownConcept: a name is not among the student's.
         """
         if concepts is not None:
-            return self.choose(concepts)(image, refine=refine)
-        pixels = images.read(image)
-        sharpen = self.refine if refine is None else refine
-        return self.decide(pixels, self.probabilities(pixels), sharpen)
+            return self.choose(concepts)(image, refine=refine, progress=progress)
+        pixels, sharpen = images.read(image), self.refine if refine is None else refine
+        with reporting("segmenting", self.steps(pixels, sharpen), progress) as step:
+            return self.decide(
+                pixels, self.maps(pixels, step), sharpen, partial(crf_refine, step=step)
+            )
 
-    def probabilities(self, image: RGB) -> Tensor:
-        """(C, h, w) of a uint8 (H, W, 3) image, at stride 4 of what the network sees of it."""
-        return torch.softmax(self.logits(image), dim=0)
+    def maps(self, image: RGB, step: Step = quiet_step) -> Tensor:
+        """Probabilities (C, h, w) of a uint8 (H, W, 3) image, at stride 4 of what is seen of it."""
+        return torch.softmax(self.logits(image, step), dim=0)
 
-    def decide(self, image: RGB, maps: Tensor, refine: bool) -> Segmentation:
-        """Labels of an image from the maps that ``probabilities`` gives for it.
+    def steps(self, image: RGB, refine: bool) -> int:
+        """How often ``maps``, and then ``decide`` if it is to ``refine``, calls its step."""
+        tiles = tiling.count(
+            fitted_size(image.shape[0], image.shape[1], self.architecture.short_side)
+        )
+        return tiles + (CRF().iterations if refine else 0)
+
+    def decide(
+        self, image: RGB, maps: Tensor, refine: bool, sharpen: Sharpen = crf_refine
+    ) -> Segmentation:
+        """Labels of an image from its maps.
 
         Args:
             image: uint8 (H, W, 3).
             maps: its maps.
-            refine: sharpen borders.
+            refine: sharpen borders,
+            sharpen: by this function of scores (C, H, W), the image at their size and settings.
         """
         height, width = image.shape[:2]
-        chosen = sharpened(maps, image) if refine else maps
+        chosen = sharpened(maps, image, sharpen) if refine else maps
         labels, confidence = decided(chosen, (height, width))
         return Segmentation(
             labels=labels.astype("uint8" if len(self.names) <= 256 else "uint16"),
@@ -185,30 +206,15 @@ class Student:
         return digest.hexdigest()
 
     @torch.inference_mode()
-    def logits(self, image: RGB) -> Tensor:
+    def logits(self, image: RGB, step: Step = quiet_step) -> Tensor:
         """uint8 (H, W, 3) to (C, h, w) at stride 4 of the image, stretched to multiples of 32.
 
-        An image with a side above 1024 is seen in overlapping tiles, whose logits are blended.
+        An image with a side above 1024 is seen in overlapping tiles, whose logits are blended;
+        ``step`` is called after each.
         """
         whole = images.to_tensor(image)[None].to(self.device)
         pixels = fitted(whole, self.architecture.short_side)
-        height, width = pixels.shape[-2:]
-        rows, columns = _starts(height), _starts(width)
-        if len(rows) == len(columns) == 1:
-            return self._tile(pixels)
-        size = height // STRIDE, width // STRIDE
-        total = torch.zeros(self.architecture.classes, *size, device=self.device)
-        mass = torch.zeros(size, device=self.device)
-        for top in rows:
-            for left in columns:
-                part = self._tile(pixels[..., top : top + TILE, left : left + TILE])
-                weight = _weight(part.shape[1])[:, None] * _weight(part.shape[2])[None]
-                weight = weight.to(self.device)
-                y, x = top // STRIDE, left // STRIDE
-                place = (..., slice(y, y + part.shape[1]), slice(x, x + part.shape[2]))
-                total[place] += part * weight
-                mass[place] += weight
-        return total / mass
+        return tiling.blended(pixels, self.architecture.classes, self._tile, step)
 
     def _tile(self, pixels: Tensor) -> Tensor:
         logits: Tensor = self.inference(pixels.contiguous(memory_format=torch.channels_last))[0]
@@ -229,19 +235,3 @@ def is_student(path: str | Path) -> bool:
     except RecosegError:
         return False
     return True
-
-
-def _starts(size: int) -> list[int]:
-    """Where tiles begin along a side: multiples of 32, at least 128 pixels of overlap."""
-    if size <= TILE:
-        return [0]
-    last = -(-(size - TILE) // 32) * 32
-    count = -(-last // (TILE - OVERLAP))
-    return [round(last * i / count / 32) * 32 for i in range(count + 1)]
-
-
-def _weight(size: int) -> Tensor:
-    """Weights along a tile: a ramp at both ends, flat between."""
-    place = torch.arange(size) + 0.5
-    ramp = torch.minimum(place, size - place) / (OVERLAP / STRIDE)
-    return ramp.clamp(max=1)

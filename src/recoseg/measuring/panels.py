@@ -163,6 +163,7 @@ def _key(segmenter: Segmenter, refine: bool) -> str:
         segmenter.system,
         refine,
         segmenter.unknown,
+        segmenter.strictness,
         segmenter.shortlist,
         dataclasses.asdict(segmenter.crf),
     )

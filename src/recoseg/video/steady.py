@@ -28,9 +28,9 @@ class Steady:
         """Segment the next frame, uint8 (H, W, 3)."""
         segmenter = self._segmenter
         if isinstance(segmenter, Student):
-            (average,) = self._memory.blend(image, [segmenter.probabilities(image)])
+            (average,) = self._memory.blend(image, [segmenter.maps(image)])
             return segmenter.decide(image, average, segmenter.refine)
-        fresh = segmenter.scorer()(image)
+        fresh = segmenter.maps(image)
         factors = {"language": fresh.language, "visual": fresh.visual}
         present = {name: maps for name, maps in factors.items() if maps is not None}
         averages = self._memory.blend(image, list(present.values()))

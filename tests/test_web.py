@@ -10,15 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from recoseg import exporting, palette
 from recoseg.concepts import ConceptBank
 from recoseg.errors import RecosegError
 from recoseg.web.banks import GROUPS
+from recoseg.web.encodings import Encodings
+from recoseg.web.segmenters import Options
+from recoseg.web.service import Service
+from recoseg.web.settings import Settings
+from recoseg.web.worker import Cancelled
 from tests import pupils
 from tests.test_cli import on_toys, paint_all, run
-from tests.toys import COLOURS, paint
+from tests.toys import COLOURS, Toy, paint
 from tests.webs import done, over, preview, sentence, serving, upload
 
 
@@ -216,10 +222,78 @@ def test_concepts_choose_the_classes_and_their_order(client, two, photo):
         ({"temperature": "nan"}, 422, "temperature"),
         ({"refine": "perhaps"}, 422, "refine"),
         ({"unknown": "true"}, 400, "calibrate"),
+        ({"strictness": "0.9"}, 400, "calibrate"),
+        ({"strictness": "0.3"}, 422, "strictness"),
+        ({"strength": "-1"}, 422, "strength"),
+        ({"strength": "inf"}, 422, "strength"),
     ],
 )
 def test_a_wrong_field_is_told_at_once(client, two, photo, fields, status, words):
     assert words in sentence(upload(client, photo, **{"bank": two, **fields}), status)
+
+
+def labels_of(client, made):
+    return np.asarray(picture(client.get(f"/api/results/{made['id']}/labels.png")))
+
+
+def test_a_crf_of_no_strength_is_none(client, two, photo):
+    options = {"bank": two, "temperature": "0.5"}
+    weak = done(client, upload(client, photo, strength="0", **options))
+    none = done(client, upload(client, photo, refine="false", **options))
+    usual = done(client, upload(client, photo, **options))
+    confidence = [[row["confidence"] for row in made["classes"]] for made in (weak, none, usual)]
+    assert confidence[0] == pytest.approx(confidence[1], abs=1e-5)
+    assert confidence[0] != pytest.approx(confidence[2], abs=1e-3)
+    np.testing.assert_array_equal(labels_of(client, weak), labels_of(client, none))
+
+
+def test_other_settings_need_no_models(client, two, photo, monkeypatch):
+    first = {"bank": two, "concepts": ["red", "yellow"], "strength": "2"}
+    done(client, upload(client, photo, **first))
+
+    def never(*_):
+        raise RuntimeError("the models were asked again")
+
+    monkeypatch.setattr(Toy, "features", never)
+    seen = done(client, upload(client, photo, **{**first, "strength": "0", "temperature": "0.3"}))
+    assert {row["name"] for row in seen["classes"]} == {"red", "yellow"}
+    failed = over(client, upload(client, photo, bank=two, concepts=["red"]))
+    assert failed["state"] == "failed"
+
+
+def test_segmenting_is_ended_between_two_steps_and_leaves_nothing(tmp_path, home, photo):
+    service = Service.start(Settings(banks=(home / "two.bank",), state=tmp_path / "state"))
+    bank = service.shelf.entries()[1].id
+    seen = []
+
+    def step(done, total):
+        seen.append((done, total))
+        if done == 2:
+            raise Cancelled
+
+    try:
+        with pytest.raises(Cancelled):
+            service.results.make(photo, "look.png", Options(bank), step)
+        assert [done for done, _ in seen] == [0, 1, 2]
+        assert seen[-1][1] > 2
+        assert not list((Path(service.temporary.name)).rglob("*.png"))
+    finally:
+        service.close()
+
+
+def test_encodings_are_kept_by_their_bytes_and_the_last_whatever_its_size():
+    kept, made = Encodings(most=100), []
+
+    def maps(key, size):
+        return kept.of(key, lambda: made.append(key) or torch.zeros(size, dtype=torch.uint8))
+
+    for key, size in (("a", 60), ("b", 40), ("a", 60), ("c", 40), ("b", 40)):
+        assert len(maps(key, size)) == size
+    assert made == ["a", "b", "c", "b"]  # c took the place of b, which was used longest ago
+    assert len(maps("large", 1000)) == 1000
+    assert len(maps("large", 1000)) == 1000
+    assert made[-1] == "large"
+    assert made.count("large") == 1
 
 
 def test_a_request_without_an_image_is_told(client):
@@ -406,6 +480,12 @@ def test_calibration_makes_unknown_possible(client, index, photo):
     seen = done(client, upload(client, photo, bank=bank, unknown="true"))
     assert [c["name"] for c in seen["classes"]] == ["red", "unknown"]
     assert seen["unknown_index"] == 1
+    loose, strict = (
+        done(client, upload(client, photo, bank=bank, strictness=s, refine="false"))["classes"][1]
+        for s in ("0.5", "0.99")
+    )
+    assert (loose["name"], strict["name"]) == ("unknown", "unknown")
+    assert loose["area"] < strict["area"]
     assert client.delete(f"/api/banks/{bank}/concepts/red").status_code == 204
 
 
@@ -446,7 +526,12 @@ def test_a_student_is_offered_beside_the_banks(tmp_path):
         labels = picture(client.get(f"/api/results/{seen['id']}/labels.png"))
         expected = pupil(data, concepts=["blue", "red"])
         assert (np.asarray(labels) == expected.labels).all()
-        for wrong in ({"unknown": "true"}, {"temperature": "0.1"}):
+        for wrong in (
+            {"unknown": "true"},
+            {"temperature": "0.1"},
+            {"strength": "2"},
+            {"strictness": "0.9"},
+        ):
             sentence(upload(client, data, **{**chosen, **wrong}), 400)
         sentence(client.get("/api/banks/student/file"), 404)
 

@@ -49,8 +49,8 @@ class Entry:
 
     @property
     def calibrated(self) -> bool:
-        """Whether every concept has a threshold."""
-        return all(concept.threshold is not None for concept in self.bank.concepts)
+        """Whether every concept has its thresholds, of any strictness."""
+        return all(c.threshold is not None and c.levels is not None for c in self.bank.concepts)
 
 
 @functools.cache

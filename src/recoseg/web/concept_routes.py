@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -128,12 +129,19 @@ def _calibrate(service: Service, id: str, index: str, step: Step) -> dict[str, A
     entry, opened = service.shelf.find(id), service.catalogue.open(index)
     models = Models.load(entry.bank.recipe, service.settings.device)
     found = thresholds.calibrate(entry.bank, opened, models=models, progress=step)
-    limits = {c.name: c.threshold for c in found.concepts}
 
     def edit(bank: ConceptBank | None) -> ConceptBank | None:
         if bank is None:
             raise Missing("this bank is gone; load the list anew.")
-        return bank.with_thresholds({name: limits[name] for name in bank.names if name in limits})
+        return bank.put(
+            *(
+                dataclasses.replace(
+                    bank[name], threshold=found[name].threshold, levels=found[name].levels
+                )
+                for name in bank.names
+                if name in found
+            )
+        )
 
     return {"bank": service.shelf.change(id, edit)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import shutil
@@ -9,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,14 @@ import torch
 from PIL import Image
 
 from recoseg import exporting, images, palette
+from recoseg.progress import reporting
+from recoseg.refine import refine
 from recoseg.segmentation import UNKNOWN, Segmentation
 from recoseg.web import pictures
+from recoseg.web.encodings import Encodings
 from recoseg.web.failures import Missing
 from recoseg.web.segmenters import Options, Segmenters
+from recoseg.web.worker import Step
 
 KEPT = 100
 
@@ -33,14 +39,14 @@ class Results:
         self.segmenters = segmenters
         self.max_pixels = max_pixels
         self._folder = folder
+        self._encodings = Encodings()
         self._kept: OrderedDict[str, Path] = OrderedDict()
         self._lock = threading.Lock()
 
-    def make(self, data: bytes, name: str, options: Options) -> dict[str, Any]:
+    def make(self, data: bytes, name: str, options: Options, step: Step) -> dict[str, Any]:
         """Segment an encoded image and keep what came of it; what ``result.json`` says."""
         start = time.perf_counter()
-        image = images.read(data, max_pixels=self.max_pixels, name=name)
-        seen = self.segmenters.get(options)(image, refine=options.refine)
+        seen = self._seen(data, name, options, step)
         id = secrets.token_hex(8)
         facts = described(id, seen, options.bank, time.perf_counter() - start)
         home = self._folder / id
@@ -92,6 +98,17 @@ class Results:
         with self._lock:
             self._kept.pop(id, None)
         shutil.rmtree(home, ignore_errors=True)
+
+    def _seen(self, data: bytes, name: str, options: Options, step: Step) -> Segmentation:
+        """As the segmenter would itself, but for maps that are still there from the last time."""
+        image = images.read(data, max_pixels=self.max_pixels, name=name)
+        segmenter: Any = self.segmenters.get(options)
+        subject = hashlib.sha256(data).digest(), self.segmenters.subject(options)
+        with reporting(name, segmenter.steps(image, options.refine), step) as advance:
+            maps = self._encodings.of(subject, lambda: segmenter.maps(image, advance))
+            sharpen = partial(refine, step=advance)
+            seen: Segmentation = segmenter.decide(image, maps, options.refine, sharpen)
+        return seen
 
     def _keep(self, id: str, home: Path) -> None:
         with self._lock:

@@ -10,13 +10,26 @@ from fastapi import APIRouter, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 from PIL import Image
 
+from recoseg.concept import SHARES
 from recoseg.web import forms, pictures, schemas
 from recoseg.web.segmenters import Options
 from recoseg.web.service import Serving
-from recoseg.web.worker import Job
+from recoseg.web.worker import Job, Step
 
 router = APIRouter()
 Temperature = Annotated[float | None, Form(ge=1e-6, le=1e6, allow_inf_nan=False)]
+Strength = Annotated[
+    float, Form(ge=0, le=100, allow_inf_nan=False, description="of the CRF, times the usual")
+]
+Strictness = Annotated[
+    float | None,
+    Form(
+        ge=SHARES[0],
+        le=SHARES[-1],
+        allow_inf_nan=False,
+        description="implies unknown: the share of an archive's pixels that must score lower",
+    ),
+]
 Opacity = Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -27,17 +40,21 @@ def segment(
     bank: Annotated[str, Form()] = "everyday",
     concepts: Annotated[str, Form(description="JSON list; empty for the whole bank")] = "[]",
     refine: Annotated[bool, Form()] = True,
+    strength: Strength = 1.0,
     temperature: Temperature = None,
     unknown: Annotated[bool, Form()] = False,
+    strictness: Strictness = None,
 ) -> dict[str, Any]:
     """Segment an image with a bank; the job's result names the classes."""
-    options = Options(bank, forms.texts(concepts, "concepts"), refine, unknown, temperature)
+    chosen = forms.texts(concepts, "concepts")
+    options = Options(bank, chosen, refine, strength, unknown, strictness, temperature)
     service.segmenters.check(options)
     data, name = image.file.read(), forms.name_of(image)
-    job = Job(
-        "segment", f"segmenting {name}", lambda step: service.results.make(data, name, options)
-    )
-    return {"job": service.worker.submit(job).id}
+
+    def work(step: Step) -> dict[str, Any]:
+        return service.results.make(data, name, options, step)
+
+    return {"job": service.worker.submit(Job("segment", f"segmenting {name}", work)).id}
 
 
 @router.get("/results/{id}/labels.png", **pictures.PNG)

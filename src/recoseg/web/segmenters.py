@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recoseg.errors import UnknownConcept
+from recoseg.decision import limits
+from recoseg.errors import BankError, UnknownConcept
 from recoseg.segment import Segmenter
 from recoseg.shortlist import USUAL
 from recoseg.web.banks import Shelf
@@ -28,14 +31,18 @@ class Options:
         bank: id of a bank, or "student".
         concepts: some of its names; empty for all of them.
         refine: sharpen borders with the CRF.
+        strength: of the CRF.
         unknown: label what fits no concept.
+        strictness: of unknown; None for the bank's thresholds.
         temperature: of the CRF; None for the recipe's.
     """
 
     bank: str
     concepts: tuple[str, ...] = ()
     refine: bool = True
+    strength: float = 1.0
     unknown: bool = False
+    strictness: float | None = None
     temperature: float | None = None
 
 
@@ -55,13 +62,16 @@ class Segmenters:
         for name in options.concepts:
             if name not in known:
                 raise UnknownConcept(f"no concept {name!r} in this bank; see /api/banks.")
-        if options.bank == STUDENT and (options.unknown or options.temperature is not None):
-            raise Refused("unknown and temperature are of banks, not of students; leave them out.")
-        if options.bank != STUDENT and options.unknown:
-            chosen = options.concepts or known
-            bank = self.shelf.find(options.bank).bank
-            if any(bank[name].threshold is None for name in chosen):
-                raise Refused("unknown needs a calibrated bank; calibrate it on an index first.")
+        if options.bank == STUDENT:
+            _check_student(options)
+        elif options.unknown or options.strictness is not None:
+            bank = self.shelf.find(options.bank).bank.subset(options.concepts or known)
+            try:
+                limits(bank, options.strictness)
+            except BankError as error:
+                raise Refused(
+                    "unknown needs a calibrated bank; calibrate it on an index first."
+                ) from error
 
     def names(self, bank: str) -> tuple[str, ...]:
         """The concepts of a bank or of the student."""
@@ -75,13 +85,15 @@ class Segmenters:
         if options.bank == STUDENT and self.student is not None:
             return self.student if names is None else self.student.choose(names)
         entry = self.shelf.find(options.bank)
-        key = (entry.id, entry.stamp, options.concepts, options.unknown, options.temperature)
+        key = (entry.stamp, dataclasses.replace(options, refine=True))
         if key not in self._made:
             large = names is None and entry.calibrated and len(entry.bank) > USUAL
             self._made[key] = Segmenter(
                 entry.bank,
                 names,
                 unknown=options.unknown,
+                strictness=options.strictness,
+                strength=options.strength,
                 shortlist=USUAL if large else None,
                 temperature=options.temperature,
                 device=self.device,
@@ -91,7 +103,22 @@ class Segmenters:
             self._made.popitem(last=False)
         return self._made[key]
 
+    def subject(self, options: Options) -> Hashable:
+        """What is looked for, however it is decided: the same for the same maps of an image."""
+        stamp = None if options.bank == STUDENT else self.shelf.find(options.bank).stamp
+        return options.bank, stamp, options.concepts
+
     def _open(self, path: Path) -> Student:
         from recoseg.learning.student import Student
 
         return Student.open(path, self.device)
+
+
+def _check_student(options: Options) -> None:
+    """Refuse what only a bank's segmenter has."""
+    plain = Options(STUDENT, options.concepts, options.refine)
+    if options != plain:
+        raise Refused(
+            "unknown, strictness, strength and temperature are of banks, not of students; leave "
+            "them out."
+        )

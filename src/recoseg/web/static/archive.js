@@ -114,6 +114,8 @@ function row(index) {
 async function search() {
   clear($("search-problem"));
   const query = mine.query.trim();
+  // The list may still be on its way, where somebody types fast.
+  if (!mine.index) await refresh().catch(() => {});
   if (!query || !mine.index) {
     fail($("search-problem"), mine.index ? "There is nothing to search for; type a word." : "There is no index to search; make one first.");
     return;

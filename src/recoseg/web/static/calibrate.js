@@ -23,7 +23,7 @@ export function showCalibration(chosen) {
   show($("unknown-help"), lacks);
   show($("calibrate"), lacks && chosen.id !== STUDENT);
   $("unknown-help").textContent = chosen.id === STUDENT ? "A student has no unknown."
-    : "Unknown needs a bank that is calibrated on an index of photos; this one is not yet.";
+    : "This needs a bank that is calibrated on an index of photos; this one is not yet.";
 }
 
 async function calibrate() {

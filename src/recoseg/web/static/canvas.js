@@ -57,10 +57,15 @@ export class RegionView {
     this.leave();
     show(this.canvas, false);
     this.frame.tabIndex = -1;
-    if (this.photo.getAttribute("src") !== url) this.photo.src = url;
+    this.setPhoto(url);
     this.photo.alt = name;
     this.frame.setAttribute("aria-label", name);
     this.setOpacity(0);
+  }
+
+  /** Say where the photo lies now; its regions stay. */
+  setPhoto(url) {
+    if (this.photo.getAttribute("src") !== url) this.photo.src = url;
   }
 
   /** Add the regions of a job's result to the photo shown. */

@@ -55,6 +55,8 @@ export function progressBar(box, what, onStop, stopWord = "Cancel") {
 function sentence(job, rate) {
   if (job.state === "waiting") return "Waiting for its turn …";
   const parts = [capital(job.label || "Working")];
+  // A photo's steps are of no interest, and of no even pace.
+  if (job.kind === "segment") return parts[0];
   if (job.total) parts.push(`${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")}`);
   if (rate && job.kind === "index") parts.push(`${rate.toFixed(rate < 10 ? 1 : 0)} photos a second`);
   if (job.seconds_left !== null && job.seconds_left !== undefined) parts.push(`${duration(job.seconds_left)} left`);

@@ -7,19 +7,21 @@ const MANY = 40;
 
 export class Legend {
   constructor(list, absent, showAll, view) {
-    Object.assign(this, { list, absent, showAll, view, hidden: new Set() });
+    Object.assign(this, { list, absent, showAll, view, hidden: new Set(), names: new Map() });
     showAll.addEventListener("click", () => this.reveal());
   }
 
-  /** List a result's classes, the largest first. */
-  draw(result) {
-    this.hidden = new Set();
+  /** List a result's classes, the largest first; of the same photo, what was hidden stays so. */
+  draw(result, same) {
+    const names = new Set(same ? [...this.hidden].map((index) => this.names.get(index)) : []);
+    this.names = new Map(result.classes.map(({ index, name }) => [index, name]));
+    this.hidden = new Set([...this.names.keys()].filter((index) => names.has(this.names.get(index))));
     const classes = result.classes.filter(({ area }) => area > 0).sort((one, other) => other.area - one.area);
     const absent = result.classes.filter(({ area }) => area === 0).map(({ name }) => name);
     this.absent.textContent = absent.length && absent.length <= MANY ? `Not found here: ${absent.join(", ")}.` : "";
     this.list.replaceChildren(...classes.map((one) => this.entry(one, result.unknown_index)));
     this.view.setHidden(this.hidden);
-    show(this.showAll, false);
+    show(this.showAll, this.hidden.size > 0);
   }
 
   entry({ index, name, colour, area, confidence }, unknown) {
@@ -29,7 +31,7 @@ export class Legend {
     const dark = () => this.view.setHighlight(null);
     // A click's focus is no wish to see the region alone; the keyboard's is.
     const focused = () => { if (button.matches(":focus-visible")) light(); };
-    const button = h("button", { type: "button", "aria-pressed": "true", title: "Click to hide or show",
+    const button = h("button", { type: "button", "aria-pressed": String(!this.hidden.has(index)), title: "Click to hide or show",
       onpointerenter: light, onpointerleave: dark, onfocus: focused, onblur: dark,
       onclick: () => this.toggle(button, index, name) },
     h("span", { className: "swatch", style: { background: colour } }),

@@ -1,13 +1,14 @@
 /** The Segment tab: photos in, concepts chosen, regions out. */
 
 import { call } from "./api.js";
-import { STUDENT, showCalibration, startCalibrating } from "./calibrate.js";
+import { startCalibrating } from "./calibrate.js";
 import { RegionView } from "./canvas.js";
 import { $, announce, clear, dropPlace, fail, options, percent, plural, rest, rests, show } from "./dom.js";
 import { progressBar } from "./jobs.js";
 import { drawDownloads, Legend } from "./legend.js";
 import { Photos } from "./photos.js";
 import { Picker } from "./picker.js";
+import { settings, startSettings, suit } from "./settings.js";
 import { save, state, tie } from "./state.js";
 import { Strip } from "./strip.js";
 
@@ -16,6 +17,8 @@ const photos = new Photos();
 let banks = [];
 let view, picker, legend, strip, moveBar;
 let shown = null;
+/** Whether the photo that is shown is to be brought up to the settings. */
+let following = false;
 
 export function startSegment() {
   view = new RegionView($("canvas"), (text) => { $("reading").textContent = text; });
@@ -26,7 +29,7 @@ export function startSegment() {
   });
   legend = new Legend($("legend"), $("absent"), $("show-all"), view);
   strip = new Strip($("strip"), photos, select);
-  moveBar = progressBar($("view-progress"), "Segmenting", () => photos.stop(current()));
+  moveBar = progressBar($("view-progress"), "Segmenting", () => stop([current()]));
   startControls();
   startCalibrating(loadBanks);
   photos.addEventListener("change", ({ detail }) => changed(detail));
@@ -43,28 +46,15 @@ export function startSegment() {
 
 function startControls() {
   $("bank").addEventListener("change", () => useBank($("bank").value));
-  tie($("refine"), mine, "refine", refresh);
-  tie($("unknown"), mine, "unknown", refresh);
+  startSettings(refresh, () => { following = true; follow(); });
   tie($("opacity"), mine, "opacity", () => {
     $("opacity-said").textContent = percent(mine.opacity);
     if (current()?.result) view.setOpacity(mine.opacity);
     drawDownloads($("downloads"), current(), mine.opacity);
   });
   $("opacity-said").textContent = percent(mine.opacity);
-  // The slider is of the exponent: a temperature is felt in ratios.
-  $("temperature").value = Math.log10(mine.temperature);
-  const sayTemperature = () => { $("temperature-said").textContent = mine.temperature.toPrecision(2); };
-  $("temperature").addEventListener("input", () => {
-    mine.temperature = Number((10 ** $("temperature").value).toPrecision(2));
-    sayTemperature();
-    save();
-    refresh();
-  });
-  sayTemperature();
-  $("settings").open = mine.settings;
-  $("settings").addEventListener("toggle", () => { mine.settings = $("settings").open; save(); });
   $("seg-go").addEventListener("click", go);
-  $("seg-stop").addEventListener("click", () => photos.all.filter((one) => one.live).forEach((one) => photos.stop(one)));
+  $("seg-stop").addEventListener("click", () => stop(photos.all.filter((one) => one.live)));
 }
 
 async function loadBanks() {
@@ -81,9 +71,7 @@ function useBank(id) {
   mine.bank = id;
   save();
   picker.fill(bank.concepts, mine.chosen[id] ?? []);
-  $("unknown").disabled = !bank.calibrated;
-  $("temperature").disabled = id === STUDENT;
-  showCalibration(bank);
+  suit(bank);
   refresh();
 }
 
@@ -94,12 +82,6 @@ async function choose(bank, concept) {
   mine.bank = bank;
   banks = [];
   await loadBanks();
-}
-
-function settings() {
-  const unknown = mine.unknown && !$("unknown").disabled;
-  return { bank: mine.bank, concepts: mine.chosen[mine.bank] ?? [], refine: mine.refine,
-    temperature: mine.bank === STUDENT ? null : mine.temperature, unknown };
 }
 
 const current = () => photos.all.find(({ key }) => key === mine.current) ?? null;
@@ -119,6 +101,19 @@ function go() {
   if (window.matchMedia("(max-width: 52rem)").matches) $("strip").scrollIntoView({ behavior: "smooth" });
 }
 
+/** After a slider was let go: the models have seen the photo, so this takes but the CRF's time. */
+function follow() {
+  const photo = current();
+  if (!following || photo?.live) return;
+  following = false;
+  if (photo?.result && photo.asked !== JSON.stringify(settings())) photos.start([photo], settings());
+}
+
+function stop(some) {
+  following = false;
+  some.forEach((one) => photos.stop(one));
+}
+
 function add(files) {
   clear($("seg-photo-problem"));
   const [first] = photos.add(files);
@@ -136,6 +131,7 @@ function changed(photo) {
   if (!current() && photos.all.length) mine.current = photos.all.at(-1).key;
   refresh();
   if (photo === current() || !photos.all.includes(photo)) drawCurrent();
+  follow();
 }
 
 /** Bring buttons and strip up to date with photos and settings. */
@@ -164,11 +160,14 @@ function drawCurrent() {
   else clear($("view-problem"));
   const mark = `${photo.key} ${photo.result?.id}`;
   if (shown === mark) return;
+  const same = shown?.startsWith(photo.key) && photo.result !== null;
   shown = mark;
-  view.showPhoto(photo.url, photo.name);
+  // What was found with other settings stays until there is something in its place.
+  if (same) view.setPhoto(photo.url);
+  else view.showPhoto(photo.url, photo.name);
   for (const id of ["view-done", "reading-line"]) show($(id), photo.result !== null);
   if (!photo.result) return;
-  legend.draw(photo.result);
+  legend.draw(photo.result, same);
   drawDownloads($("downloads"), photo, mine.opacity);
   view.showResult(photo.result, mine.opacity).then(
     () => announce(`${photo.name} is segmented: ${plural(photo.result.classes.filter(({ area }) => area > 0).length, "concept")}`),

@@ -1,13 +1,13 @@
 /** What the page remembers over a reload: one plain object in localStorage. */
 
 const KEY = "recoseg";
-const VERSION = 1;
+const VERSION = 2;
 
 const FRESH = {
   version: VERSION,
   tab: "segment",
   segment: {
-    bank: "everyday", chosen: {}, refine: true, temperature: 0.1, unknown: false, opacity: 0.55,
+    bank: "everyday", chosen: {}, strength: 1, temperature: 0.1, strictness: null, student: false, opacity: 0.55,
     settings: false, photos: [], unsent: 0, current: null,
   },
   concepts: {

@@ -3,6 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+READERS := $(VENV)/readers
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c requirements/ci.txt
 PINS := pyproject.toml requirements/ci.txt
 PHOTOS ?=
@@ -11,7 +12,7 @@ BENCH ?= crf seeds search workers
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test readers check docs bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1 -/p' $(firstword $(MAKEFILE_LIST))
@@ -19,8 +20,10 @@ help:  ## this list
 demo: $(VENV)/.demo  ## segment real photos; PHOTOS=folder CONCEPTS="a,b,c" uses yours
 	$(BIN)/recoseg demo $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(CONCEPTS),--concepts "$(CONCEPTS)")
 
-test: $(VENV)/.dev  ## the whole test suite
+test: $(VENV)/.dev $(READERS)/.made  ## the whole test suite
 	$(BIN)/python -m pytest
+
+readers: $(READERS)/.made  ## other tools, by which the tests read exports; part of make test
 
 check: $(VENV)/.dev  ## lint, format, types and floors
 	$(BIN)/ruff check .
@@ -49,4 +52,12 @@ $(VENV)/.made: $(PINS)
 
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: $(VENV)/.made
 	$(PIP) -e ".[$*]"
+	@touch $@
+
+$(READERS)/.made: requirements/readers.txt | $(VENV)/.made
+	@echo "Installing other tools' readers into $(READERS); this takes half a minute and 0.5 GB."
+	rm -rf $(READERS)
+	$(BIN)/python -m venv --without-pip $(READERS)
+	$(BIN)/python -m pip --disable-pip-version-check --python $(READERS)/bin/python \
+		install --no-deps --no-compile -r requirements/readers.txt
 	@touch $@

@@ -23,6 +23,7 @@ from recoseg.errors import ImageError, IndexBusy, InputError
 from recoseg.exporting import naming
 from recoseg.exporting.rasters import standard_colours
 from recoseg.segmentation import Segmentation
+from tests.exported import NAMES, beside_photos, go, hard_labels
 from tests.test_polygons import by_coco, unbrushed
 
 with warnings.catch_warnings():
@@ -30,32 +31,11 @@ with warnings.catch_warnings():
     import supervision as sv
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-NAMES = ("road", "fire hydrant", 'a "b": c, #d', "été")
-
-
-def hard_labels():
-    """Holes, islands in them, parts at every border, single pixels, void; and an empty image."""
-    rng = np.random.default_rng(3)
-    holed = np.zeros((14, 17), np.int32)
-    holed[2:9, 3:12] = 1
-    holed[4:7, 5:9] = 2
-    holed[5, 6] = 1
-    holed[13, 16] = holed[0, 0] = 3
-    holed[10:12, :4] = -1
-    noisy = rng.integers(-1, 4, (11, 10)).astype(np.int32)
-    return {"holed.jpg": holed, "deep/noisy one.png": noisy, "empty.png": np.full((5, 7), -1)}
 
 
 @pytest.fixture
 def items(tmp_path):
-    made = []
-    for id, labels in hard_labels().items():
-        path = tmp_path / id
-        path.parent.mkdir(exist_ok=True)
-        pixels = np.random.default_rng(0).integers(0, 255, (*labels.shape, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(path)
-        made.append((path, labels, NAMES))
-    return made
+    return beside_photos(tmp_path)
 
 
 @pytest.fixture
@@ -63,10 +43,6 @@ def relative(items, tmp_path, monkeypatch):
     """The items by paths that keep their folder."""
     monkeypatch.chdir(tmp_path)
     return [(path.relative_to(tmp_path), labels, names) for path, labels, names in items]
-
-
-def go(items, format, out="out", **options):
-    return exporting.write(items, format, out, progress=False, **options)
 
 
 def tree(folder):

@@ -74,10 +74,14 @@ def limits(bank: ConceptBank, strictness: float | None = None) -> Tensor:
         c.name: c.threshold if strictness is None else c.level(strictness) for c in bank.concepts
     }
     missing = [name for name, limit in found.items() if limit is None]
-    if missing:
-        what = "threshold" if strictness is None else "levels"
+    if missing and strictness is not None:
         raise BankError(
-            f"{missing[0]!r} has no {what}, which 'unknown' and a shortlist need; calibrate "
+            f"{missing[0]!r} has no levels, which a strictness needs; calibrate the bank again "
+            "with recoseg.calibrate(bank, index), which keeps its thresholds."
+        )
+    if missing:
+        raise BankError(
+            f"{missing[0]!r} has no threshold, which 'unknown' and a shortlist need; calibrate "
             "the bank on an archive with recoseg.calibrate(bank, index)."
         )
     return torch.tensor([float(limit or 0.0) for limit in found.values()])

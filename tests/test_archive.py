@@ -363,6 +363,21 @@ class TestOpen:
         with pytest.raises(ArchiveError, match="is a folder in a list"):
             Archive.open([photos / "b.png", photos])
 
+    def test_what_is_there_instead_is_said(self, tmp_path):
+        for name in ("a.pdf", "deep/b.pdf", "c.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        words = r"holds no image \(2 PDF files and 1 \.txt file\); export the pages as images"
+        with pytest.raises(ArchiveError, match=words):
+            Archive.open(tmp_path)
+
+    def test_photos_that_cannot_be_read_are_told_beside_those_that_can(self, photos):
+        assert Archive.open(photos).unread is None
+        (photos / "a.heic").touch()
+        assert (
+            Archive.open(photos).unread == "1 HEIC photo cannot be read; convert them to JPEG first"
+        )
+
     def test_the_first_reason_is_told(self, tmp_path):
         (tmp_path / "broken.png").symlink_to("gone")
         with pytest.raises(ArchiveError, match=r"holds no image \(broken\.png cannot be found"):

@@ -22,7 +22,7 @@ BANNED_NAMES = {"utils", "util", "core", "helpers", "common", "misc"}
 TABLE = {
     "0 vocabulary": """
         errors images similarity palette distinct recipe durable progress quiet
-        parallel fields sealed
+        parallel fields sealed contents
     """,
     "1 models": """
         models

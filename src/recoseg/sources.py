@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -37,10 +37,11 @@ class Skipped(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a source holds now: ``items`` and ``problems``, each in the order of ids."""
+    """What a source holds now, in the order of ids; ``others`` counts other files by suffix."""
 
     items: tuple[Item, ...]
     problems: tuple[Skipped, ...]
+    others: Mapping[str, int]
 
 
 class Source(Protocol):
@@ -81,9 +82,9 @@ def from_id(id: str) -> str:
     return re.sub(r"\\(\\|x[0-9a-f]{2})", original, id)
 
 
-def listing(items: Iterable[Item], problems: Iterable[Skipped]) -> Listing:
-    """Both in the order of ids."""
-    return Listing(tuple(sorted(items)), tuple(sorted(problems)))
+def listing(items: Iterable[Item], problems: Iterable[Skipped], others: Iterable[str]) -> Listing:
+    """Items and problems in the order of ids; ``others`` are the suffixes of the other files."""
+    return Listing(tuple(sorted(items)), tuple(sorted(problems)), Counter(others))
 
 
 def read_file(path: str, id: str, offset: int = 0, size: int | None = None) -> bytes:
@@ -143,8 +144,7 @@ class Folder:
 
     def scan(self) -> Listing:
         """Walk the tree: real folders first, then linked ones that were not yet seen."""
-        items: list[Item] = []
-        problems: list[Skipped] = []
+        items, problems, others = list[Item](), list[Skipped](), list[str]()
         seen: set[tuple[int, int]] = set()
         real, linked = deque([""]), deque[str]()
         while real or linked:
@@ -154,11 +154,13 @@ class Folder:
                     name = f"{inside}{entry.name}"
                     if _is_folder(entry):
                         (linked if entry.is_symlink() else real).append(f"{name}/")
-                    elif Path(entry.name).suffix.lower() in SUFFIXES:
+                    elif (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
                         _file(f"{self.root}/{name}", name, items, problems)
+                    else:
+                        others.append(suffix)
             except OSError as error:
                 problems.append(Skipped(to_id(inside), f"folder not listed: {cause(error)}"))
-        return listing(items, problems)
+        return listing(items, problems, others)
 
     def _entries(self, inside: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
         path = f"{self.root}/{inside}"
@@ -210,7 +212,7 @@ class Files:
         problems: list[Skipped] = []
         for name in dict.fromkeys(self._names()):
             _file(os.path.join(self.root, name), name, items, problems)  # noqa: PTH118
-        return listing(items, problems)
+        return listing(items, problems, ())
 
     def _names(self) -> Iterator[str]:
         lines: Iterable[str] = self.paths

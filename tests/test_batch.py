@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -184,3 +185,34 @@ def test_a_bank_s_digest_follows_what_decides_a_result_alone(tmp_path):
     assert batch.bank_digest(ConceptBank.open(tmp_path / "b")) == digest
     others = (bank.drop("red"), bank.subset(["warm", "red"]), bank.with_thresholds({"red": 0.5}))
     assert len({digest, *map(batch.bank_digest, others)}) == 4
+
+
+@pytest.mark.parametrize("name", ["labels/mine.png", "overlays/mine.jpg"])
+def test_somebody_s_own_files_are_not_written_over(photos, tmp_path, name):
+    paint(tmp_path / "out" / name, "blue")
+    with pytest.raises(InputError, match="holds files of something else; choose another folder"):
+        go(photos, tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [name.split("/")[0]]
+
+
+def test_a_run_killed_at_its_first_image_goes_on(photos, tmp_path):
+    class Killed(Segmenter):
+        def __call__(self, path):
+            shutil.copytree(tmp_path / "out", tmp_path / "left")
+            paint(tmp_path / "left/labels/a.png", "red")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(photos, tmp_path / "out", Killed())
+    _, outcomes = go(photos, tmp_path / "left")
+    assert set(states(outcomes).values()) == {"done"}
+
+
+def test_label_maps_never_lose_the_names_of_their_indices(photos, tmp_path):
+    go(photos, tmp_path / "out", settings={"names": ["cat", "grass"]})
+    (photos / "a.jpg").unlink()
+    before = (tmp_path / "out/manifest.json").read_bytes()
+    with pytest.raises(InputError, match="holds other images, cut up by other names; choose"):
+        go(photos, tmp_path / "out", settings={"names": ["sky"]})
+    assert (tmp_path / "out/manifest.json").read_bytes() == before
+    go(photos, tmp_path / "out", settings={"names": ["cat", "grass"], "refine": False})

@@ -87,13 +87,28 @@ def run(
 
     Raises:
         IndexBusy: another process writes the same folder.
-        InputError: the folder holds a manifest of something else.
+        InputError: the folder holds something else, or other images' labels of other names.
     """
+    ready(out)
     durable.folder(out)
-    with durable.lock(out / ".lock", str(out)), _Manifest(out, settings) as manifest:
+    with durable.lock(out / ".lock", str(out)), _Manifest(out, settings, jobs) as manifest:
         for job in track(jobs, label="segmenting", progress=progress):
             yield manifest.kept(job) or _segment(job, segment, out, manifest)
             manifest.save_now_and_then()
+
+
+def ready(out: Path) -> None:
+    """Refuse a folder that cannot be filled with results, before the work.
+
+    RecosegError if nothing may be written; InputError if somebody's own files are in the place.
+    """
+    durable.room(out)
+    if (out / MANIFEST).exists():
+        read_manifest(out / MANIFEST)
+        return
+    for folder in (out / "labels", out / "overlays"):
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder} holds files of something else; choose another folder.")
 
 
 def _segment(job: Job, segment: Segment, out: Path, manifest: _Manifest) -> Outcome:
@@ -117,8 +132,8 @@ def _segment(job: Job, segment: Segment, out: Path, manifest: _Manifest) -> Outc
 class _Manifest:
     """``manifest.json``: the settings, and for every finished image its digest and results."""
 
-    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
-        self.out, self.path = out, out / MANIFEST
+    def __init__(self, out: Path, settings: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+        self.out, self.path, self.jobs = out, out / MANIFEST, jobs
         self.settings = json.loads(json.dumps(settings))
         self.images: dict[str, dict[str, Any]] = {}
         self.saved = time.monotonic()
@@ -126,10 +141,21 @@ class _Manifest:
     def __enter__(self) -> _Manifest:
         if self.path.exists():
             held = read_manifest(self.path)
+            self._refuse_strangers(held)
             # Results of other settings are not deleted, only made again one by one.
             if held.get("settings") == self.settings and held.get("recoseg") == __version__:
                 self.images = held["images"]
+        # At once, so that labels without a manifest are known to be somebody else's.
+        self.save()
         return self
+
+    def _refuse_strangers(self, held: Mapping[str, Any]) -> None:
+        """InputError if label maps would stay whose indices ``names.json`` tells no longer."""
+        strangers = held["images"].keys() - {job.id for job in self.jobs}
+        if strangers and held.get("settings", {}).get("names") != self.settings.get("names"):
+            raise InputError(
+                f"{self.out} holds other images, cut up by other names; choose another folder."
+            )
 
     def __exit__(self, *_: object) -> None:
         self.save()

@@ -77,7 +77,8 @@ class Index:
             IndexBusy: another writer is at work on ``out``.
             IndexDamaged: ``out`` is something else, or broken.
         """
-        folder, archive = Path(out), Archive.open(source)  # wrong paths before slow models
+        folder, archive = Path(out), Archive.open(source)
+        update.ready(folder, archive)  # wrong paths before slow models
         joint = registry.load_joint(model)
         return cls(folder, update.build(folder, archive, joint, batch_size, workers, progress))
 

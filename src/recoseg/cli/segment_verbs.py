@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recoseg.cli.concept_options import open_bank
-from recoseg.cli.output import Device, Json, Quiet, say, show
+from recoseg.cli.output import Device, Json, Quiet, gathered, say, show
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,10 +86,10 @@ def segment(
         recoseg segment photos --concepts cat,grass,sky --out seen
         recoseg segment "photos/*.jpg" --bank street.bank --out streets
     """
-    from recoseg import batch, jobs
+    found = gathered(images, out)
+    from recoseg import batch
     from recoseg.learning import adaptation
 
-    found = jobs.gather(images, leave_out=out)
     settings = (refine, unknown, shortlist, temperature, device)
     segmenter = chosen_segmenter(bank, student, concepts, *settings)
     outcomes = []

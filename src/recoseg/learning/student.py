@@ -18,7 +18,7 @@ from recoseg.images import RGB, ImageLike
 from recoseg.learning.deeplab import STRIDE, Architecture, Network, fitted
 from recoseg.learning.sharpening import sharpened
 from recoseg.models.lite import fold_batch_norms
-from recoseg.models.registry import default_device
+from recoseg.models.registry import device_of
 from recoseg.sealed import Seal
 from recoseg.segment import decided
 from recoseg.segmentation import Segmentation
@@ -65,7 +65,7 @@ class Student:
         self.architecture = architecture
         self.provenance = dict(provenance or {})
         self.refine = refine
-        self.device = torch.device(device) if device is not None else default_device()
+        self.device = device_of(device)
         self._network = network
 
     @classmethod

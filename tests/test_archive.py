@@ -77,6 +77,15 @@ class TestFolder:
         (photos / "empty folder.jpg").mkdir()
         assert ids(Archive.open(photos)) == sorted(NAMES)
 
+    def test_results_of_segmenting_are_nobody_s_photos(self, photos):
+        before = ids(Archive.open(photos))
+        (photos / "seen" / "labels").mkdir(parents=True)
+        (photos / "seen" / "labels" / "a.png").write_bytes(png("red"))
+        assert len(Archive.open(photos)) == len(before) + 1
+        (photos / "seen" / "manifest.json").write_text('{"format": "recoseg-segmentation/1"}')
+        assert ids(Archive.open(photos)) == before
+        assert len(Archive.open(photos / "seen")) == 1
+
     def test_links_are_followed_and_loops_end(self, photos):
         (photos / "a" / "up").symlink_to(photos)
         (photos / "self").symlink_to(photos / "self")
@@ -123,7 +132,9 @@ class TestFolder:
     def test_a_file_that_vanished_is_named_with_the_remedy(self, photos):
         archive = Archive.open(photos)
         (photos / "b.png").unlink()
-        with pytest.raises(ArchiveError, match=r"b\.png cannot be read .* update the index"):
+        with pytest.raises(
+            ArchiveError, match=r"b\.png cannot be read .* update the index with `recoseg index`"
+        ):
             archive.read("b.png")
 
     def test_an_unreadable_file(self, photos, monkeypatch):

@@ -373,6 +373,7 @@ def test_segment_refuses_bad_input_before_it_writes(photos, bank, words, cause):
         (["onnx", "s.safetensors", "no/x.onnx"], "the folder no does not"),
         (["segment", "photos", "--bank", "two.bank", "--out", "two.bank"], "a file is in its"),
         (["index", "photos", "my.index"], "holds no image"),
+        (["report", "two.bank", "-i", "my.index", "--out", "no/x.html"], "the folder no does not"),
         (["concept", "build", "x.bank", "red", "-i", "my.index"], "my.index does not exist"),
     ],
 )

@@ -70,6 +70,18 @@ def test_earlier_results_inside_the_folder_are_left_out(photos):
     assert "out/labels/a.png" not in ids(gather([photos], leave_out=photos / "out"))
 
 
+def test_results_of_any_earlier_run_below_the_folder_are_left_out(photos):
+    before = ids(gather([photos]))
+    for name in ("seen/labels/a.png", "deep/seen/overlays/a.jpg"):
+        paint(photos / name, "red")
+    (photos / "seen/manifest.json").write_text('{"format": "recoseg-segmentation/1"}')
+    (photos / "deep/seen/manifest.json").write_text('{"format": "recoseg-segmentation/1"}')
+    assert ids(gather([photos])) == before
+    assert ids(gather([photos / "seen"])) == ["labels/a.png"]
+    (photos / "seen/manifest.json").write_text('{"format": "another"}')
+    assert "seen/labels/a.png" in ids(gather([photos]))
+
+
 def test_two_images_of_one_name_from_two_folders_are_refused(tmp_path):
     paths = [paint(tmp_path / folder / "a.jpg", "red") for folder in ("one", "two")]
     with pytest.raises(InputError, match="under one name; give the folder above"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from recoseg.images import printable
@@ -81,6 +81,15 @@ def unread(found: Mapping[str, int]) -> str | None:
         if suffix in _BY_SUFFIX and _BY_SUFFIX[suffix].photo
     }
     return f"{described(photos)} cannot be read; {_CONVERT}" if photos else None
+
+
+def results(folder: str | PurePath) -> bool:
+    """Whether a folder was filled by recoseg: its label maps and overlays are nobody's photos."""
+    try:
+        with (Path(folder) / "manifest.json").open("rb") as stream:
+            return b'"recoseg-segmentation/' in stream.read(200)
+    except OSError:
+        return False
 
 
 def _by_kind(found: Mapping[str, int]) -> Counter[Kind | str]:

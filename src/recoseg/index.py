@@ -163,7 +163,7 @@ class Index:
         if hashlib.sha256(data).digest() != entry.hash:
             raise ArchiveError(
                 f"{id} in {self._archive.source} was changed after it was indexed; restore it, or "
-                "bring the index up to date with add."
+                "bring the index up to date with `recoseg index`."
             )
         return images.read(data, at_least=at_least, name=id)
 

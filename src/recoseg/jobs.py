@@ -37,7 +37,8 @@ def gather(
 
     Args:
         inputs: paths or patterns; ``**`` in a pattern goes down into folders.
-        leave_out: a folder that is not searched: the results of an earlier run.
+        leave_out: a folder that is not searched: the results of an earlier run. Folders of results
+            below the one given are not searched either.
         others: counts, by suffix, the files that were passed over.
 
     Raises:
@@ -72,7 +73,11 @@ def gather(
 def _expand(given: Path, others: Counter[str]) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the image files."""
     if given.is_dir():
-        return given, _images(given, sorted(given.rglob("*")), others)
+        found = sorted(given.rglob("*"))
+        made = {p.parent for p in found if p.name == "manifest.json" and p.parent != given}
+        made = {folder for folder in made if contents.results(folder)}
+        photos = [path for path in found if made.isdisjoint(path.parents)]
+        return given, _images(given, photos, others)
     if given.is_file():
         return given.parent, [given]
     if glob.has_magic(str(given)):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from recoseg import contents
 from recoseg.errors import ArchiveError
 from recoseg.images import SUFFIXES, printable
 
@@ -105,8 +106,8 @@ def read_file(path: str, id: str, offset: int = 0, size: int | None = None) -> b
             data = stream.read(length)
     except (OSError, ValueError) as error:
         raise ArchiveError(
-            f"{id} cannot be read from {printable(path)} ({cause(error)}); restore the file, or "
-            "update the index with add."
+            f"{id} cannot be read from {printable(path)} ({cause(error)}); restore it, or update "
+            "the index with `recoseg index`."
         ) from error
     if len(data) < length:
         raise ArchiveError(f"{id} is cut short in {printable(path)}; restore the file.")
@@ -121,9 +122,9 @@ def cause(error: Exception) -> str:
 class Folder:
     """Every image file under a folder, whose suffix says that it is one.
 
-    Names that start with a dot are left out. Links are followed; a folder that can be reached in
-    several ways is listed once, under its real place where that lies inside the source, so loops
-    end.
+    Names that start with a dot, and folders of results, are left out. Links are followed; a folder
+    that can be reached in several ways is listed once, under its real place where that lies inside
+    the source, so loops end.
     """
 
     def __init__(self, root: str) -> None:
@@ -166,7 +167,7 @@ class Folder:
         path = f"{self.root}/{inside}"
         status = os.stat(path)  # noqa: PTH116
         place = (status.st_dev, status.st_ino)
-        if place not in seen:
+        if place not in seen and not (inside and contents.results(path)):
             seen.add(place)
             with os.scandir(path) as entries:
                 found = [entry for entry in entries if not entry.name.startswith(".")]

@@ -77,7 +77,8 @@ class Tars:
                 if place is not None:
                     return read_file(path, id, *place)
         raise ArchiveError(
-            f"{id} is no longer in {self.where}; restore it, or update the index with add."
+            f"{id} is no longer in {self.where}; restore it, or update the index with `recoseg "
+            "index`."
         )
 
     def _paths(self) -> list[str]:

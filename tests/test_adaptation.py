@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -85,7 +86,7 @@ def test_unknown_of_the_teacher_is_ignored():
         result.image,
         result.maps,
     )
-    made = PseudoLabel.of(result, Ignoring())
+    made = PseudoLabel.of(result, Ignoring(), Path("out"))
     assert made.names == pupils.NAMES
     assert made.area["ignored"] == 1
 
@@ -99,6 +100,19 @@ def test_labels_are_kept_and_readable_by_others(scenes, tmp_path):
     again = teach(gather([scenes]), refuses, pupils.NAMES, tmp_path / "out", {}, progress=False)
     assert again == first
     assert taught(gather([scenes]), pupils.NAMES, tmp_path / "out").pairs == first.pairs
+
+
+def test_photos_below_a_folder_named_labels_are_labelled(scenes, tmp_path):
+    shutil.copytree(scenes, tmp_path / "photos" / "labels")
+    made = teach(
+        gather([tmp_path / "photos"]),
+        pupils.colour_segmenter,
+        pupils.NAMES,
+        tmp_path / "labels" / "labels",
+        {},
+        progress=False,
+    )
+    assert made.coverage["images"] == len(made.pairs) == len(gather([scenes]))
 
 
 def test_a_broken_image_is_reported_and_nothing_but_ignored_is_refused(scenes, tmp_path):

@@ -77,6 +77,15 @@ class TestFolder:
         (photos / "empty folder.jpg").mkdir()
         assert ids(Archive.open(photos)) == sorted(NAMES)
 
+    def test_results_of_segmenting_are_nobody_s_photos(self, photos):
+        before = ids(Archive.open(photos))
+        (photos / "seen" / "labels").mkdir(parents=True)
+        (photos / "seen" / "labels" / "a.png").write_bytes(png("red"))
+        assert len(Archive.open(photos)) == len(before) + 1
+        (photos / "seen" / "manifest.json").write_text('{"format": "recoseg-segmentation/1"}')
+        assert ids(Archive.open(photos)) == before
+        assert len(Archive.open(photos / "seen")) == 1
+
     def test_links_are_followed_and_loops_end(self, photos):
         (photos / "a" / "up").symlink_to(photos)
         (photos / "self").symlink_to(photos / "self")
@@ -123,7 +132,9 @@ class TestFolder:
     def test_a_file_that_vanished_is_named_with_the_remedy(self, photos):
         archive = Archive.open(photos)
         (photos / "b.png").unlink()
-        with pytest.raises(ArchiveError, match=r"b\.png cannot be read .* update the index"):
+        with pytest.raises(
+            ArchiveError, match=r"b\.png cannot be read .* update the index with `recoseg index`"
+        ):
             archive.read("b.png")
 
     def test_an_unreadable_file(self, photos, monkeypatch):
@@ -362,6 +373,21 @@ class TestOpen:
             Archive.open(photos / "b.png")
         with pytest.raises(ArchiveError, match="is a folder in a list"):
             Archive.open([photos / "b.png", photos])
+
+    def test_what_is_there_instead_is_said(self, tmp_path):
+        for name in ("a.pdf", "deep/b.pdf", "c.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        words = r"holds no image \(2 PDF files and 1 \.txt file\); export the pages as images"
+        with pytest.raises(ArchiveError, match=words):
+            Archive.open(tmp_path)
+
+    def test_photos_that_cannot_be_read_are_told_beside_those_that_can(self, photos):
+        assert Archive.open(photos).unread is None
+        (photos / "a.heic").touch()
+        assert (
+            Archive.open(photos).unread == "1 HEIC photo cannot be read; convert them to JPEG first"
+        )
 
     def test_the_first_reason_is_told(self, tmp_path):
         (tmp_path / "broken.png").symlink_to("gone")

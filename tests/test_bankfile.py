@@ -180,7 +180,7 @@ def test_a_newer_format_is_refused(bank, tmp_path):
 def test_missing_files_and_folders(bank, tmp_path):
     with pytest.raises(BankError, match="cannot be read"):
         ConceptBank.open(tmp_path / "none.bank")
-    with pytest.raises(BankError, match="cannot be read"):
+    with pytest.raises(BankError, match="is a folder"):
         ConceptBank.open(tmp_path)
     with pytest.raises(BankError, match="make it first"):
         bank.save(tmp_path / "no" / "a.bank")

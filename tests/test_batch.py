@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from recoseg import batch, durable, images
+from recoseg import batch, durable, identity, images
 from recoseg.concept import SHARES
 from recoseg.concepts import ConceptBank
 from recoseg.errors import IndexBusy, InputError
@@ -181,9 +182,40 @@ def test_a_bank_s_digest_follows_what_decides_a_result_alone(tmp_path):
     examples = {"red": [tmp_path / "red.png"], "warm": [tmp_path / "red.png"]}
     toy = Toy()
     bank = ConceptBank.build([], None, small, examples=examples, models=Models(toy, toy, toy))
-    digest = batch.bank_digest(bank)
+    digest = identity.bank_digest(bank)
     bank.save(tmp_path / "b", dtype="float32", evidence="none")
-    assert batch.bank_digest(ConceptBank.open(tmp_path / "b")) == digest
+    assert identity.bank_digest(ConceptBank.open(tmp_path / "b")) == digest
     leveled = bank.put(dataclasses.replace(bank["red"], levels=[0.5] * len(SHARES)))
     others = (bank.drop("red"), bank.subset(["warm", "red"]), bank.with_thresholds({"red": 0.5}))
-    assert len({digest, *map(batch.bank_digest, (*others, leveled))}) == 5
+    assert len({digest, *map(identity.bank_digest, (*others, leveled))}) == 5
+
+
+@pytest.mark.parametrize("name", ["labels/mine.png", "overlays/mine.jpg"])
+def test_somebody_s_own_files_are_not_written_over(photos, tmp_path, name):
+    paint(tmp_path / "out" / name, "blue")
+    with pytest.raises(InputError, match="holds files of something else; choose another folder"):
+        go(photos, tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [name.split("/")[0]]
+
+
+def test_a_run_killed_at_its_first_image_goes_on(photos, tmp_path):
+    class Killed(Segmenter):
+        def __call__(self, path):
+            shutil.copytree(tmp_path / "out", tmp_path / "left")
+            paint(tmp_path / "left/labels/a.png", "red")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(photos, tmp_path / "out", Killed())
+    _, outcomes = go(photos, tmp_path / "left")
+    assert set(states(outcomes).values()) == {"done"}
+
+
+def test_label_maps_never_lose_the_names_of_their_indices(photos, tmp_path):
+    go(photos, tmp_path / "out", settings={"names": ["cat", "grass"]})
+    (photos / "a.jpg").unlink()
+    before = (tmp_path / "out/manifest.json").read_bytes()
+    with pytest.raises(InputError, match="holds other images, cut up by other names; choose"):
+        go(photos, tmp_path / "out", settings={"names": ["sky"]})
+    assert (tmp_path / "out/manifest.json").read_bytes() == before
+    go(photos, tmp_path / "out", settings={"names": ["cat", "grass"], "refine": False})

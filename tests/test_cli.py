@@ -393,6 +393,7 @@ def test_segment_refuses_bad_input_before_it_writes(photos, bank, words, cause):
         (["onnx", "s.safetensors", "no/x.onnx"], "the folder no does not"),
         (["segment", "photos", "--bank", "two.bank", "--out", "two.bank"], "a file is in its"),
         (["index", "photos", "my.index"], "holds no image"),
+        (["report", "two.bank", "-i", "my.index", "--out", "no/x.html"], "the folder no does not"),
         (["concept", "build", "x.bank", "red", "-i", "my.index"], "my.index does not exist"),
     ],
 )
@@ -410,6 +411,91 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(monkeypatch, ban
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["segment", "photos", "--out", "taken"],
+        ["video", "photos", "--out", "taken"],
+        ["adapt", "photos", "--out", "taken"],
+        ["index", "photos", "taken/my.index"],
+        ["demo", "--out", "taken"],
+        ["evaluate", "folder", "photos", "--bank", "everyday", "--out", "taken"],
+        ["ablate", "folder", "photos", "--index", "my.index", "--out", "taken"],
+    ],
+)
+def test_a_folder_that_cannot_be_filled_is_told_before_a_model_is_loaded(
+    monkeypatch, photos, words
+):
+    def loaded(model, device):
+        raise AssertionError("a model was loaded first")
+
+    monkeypatch.setattr(registry, "_load", loaded)
+    Path("taken").touch()
+    result = run(*words, status=3)
+    assert "cannot be a folder, because a file is in its place" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_somebody_s_labels_are_not_written_over_and_told_before_a_model(monkeypatch, photos):
+    monkeypatch.setattr(registry, "_load", None)
+    paint(Path("mine/labels/red1.png"), "blue")
+    result = run("segment", photos, "--out", "mine", status=3)
+    assert "mine/labels holds files of something else; choose another folder." in result.stderr
+
+
+def test_an_index_of_other_photos_is_told_before_a_model(monkeypatch, photos, index):
+    monkeypatch.setattr(registry, "_load", None)
+    paint(Path("others/red.png"), "red")
+    assert "was built from" in run("index", "others", index, status=3).stderr
+    assert "holds other files" in run("index", "others", photos, status=3).stderr
+
+
+def test_photos_of_other_formats_are_told_beside_what_is_done(photos, bank):
+    (photos / "a.heic").touch()
+    (photos / "notes.txt").touch()
+    note = "note: 1 HEIC photo cannot be read; convert them to JPEG first.\n"
+    assert note in run("index", photos, "my.index", "-q").stderr
+    assert note in run("segment", photos, "--bank", bank, "--out", "out", "-q").stderr
+
+
+def test_a_bank_that_is_there_is_not_lost_unasked(index, bank):
+    before = Path(bank).read_bytes()
+    result = run("concept", "build", bank, "blue", "-i", index, "-q", status=3)
+    assert "is there already; add to it with `recoseg concept add`, or write" in result.stderr
+    assert Path(bank).read_bytes() == before
+    run("concept", "build", bank, "blue", "-i", index, "-q", "--replace")
+    assert [c["name"] for c in data("concept", "list", bank)] == ["blue"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["build", "new.bank", "blue", "--exclude", "blue=rde1.png"],
+        ["add", "two.bank", "blue", "--exclude", "blue=rde1.png"],
+        ["rebuild", "two.bank", "red", "--exclude", "rde1.png"],
+    ],
+)
+def test_a_photo_to_leave_out_must_be_one_of_the_index(index, bank, words):
+    result = run("concept", *words, "-i", index, "-q", status=3)
+    assert f"rde1.png is no photo of {index}; give its name as" in result.stderr
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_here_is_one_sentence(index, device):
+    result = run("search", index, "red", "--device", device, status=3)
+    assert f"the device '{device}' cannot be used here; leave it out, or see" in result.stderr
+
+
+def test_an_empty_phrase_is_told_before_a_model(monkeypatch, index):
+    monkeypatch.setattr(registry, "_load", None)
+    assert "one of the phrases is empty" in run("search", index, "red", " ", status=3).stderr
+
+
+def test_a_folder_in_the_place_of_a_bank_is_one_sentence(index):
+    told = run("concept", "list", index, status=3).stderr
+    assert f"{index} is a folder; give the path of a concept bank, which is a file." in told
+
+
 def test_a_bank_of_example_photos_alone_needs_no_index(photos):
     result = run("concept", "build", "x.bank", "--examples", f"red={photos}", "-q")
     assert "note: without --index common context is not eliminated." in result.stderr
@@ -419,7 +505,7 @@ def test_a_bank_of_example_photos_alone_needs_no_index(photos):
 def test_a_bank_learnt_from_most_of_an_archive_says_so(photos, index):
     note = "note: each concept is learnt from 3 of 6 photos; if fewer show it, give a smaller -k"
     assert note in run("concept", "build", "x.bank", "red", "-i", index, "-q").stderr
-    few = run("concept", "build", "x.bank", "red", "-i", index, "-q", "-k", 2)
+    few = run("concept", "build", "x.bank", "red", "-i", index, "-q", "-k", 2, "--replace")
     assert "note" not in few.stderr
 
 
@@ -547,6 +633,13 @@ def test_the_program_refuses_what_is_not_there():
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("recoseg: ")
+
+
+@pytest.mark.parametrize("verb", [["index", "x", "y"], ["segment", "x", "--out", "y"]])
+def test_a_misspelt_path_is_told_without_waiting_for_torch(verb):
+    code = "import sys; sys.modules['torch'] = None; from recoseg.cli import main; main()"
+    found = subprocess.run([sys.executable, "-c", code, *verb], capture_output=True, text=True)
+    assert (found.returncode, "x does not exist" in found.stderr) == (3, True), found.stderr
 
 
 def test_the_program_refuses_wrong_usage():

@@ -109,3 +109,18 @@ def test_a_file_in_the_place_of_a_folder_is_one_sentence(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(RecosegError, match="because a file is in its place"):
         durable.folder(tmp_path / name)
+
+
+def test_room_for_a_folder_is_looked_at_and_nothing_is_made(tmp_path, monkeypatch):
+    assert durable.room(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    (tmp_path / "dead").symlink_to("nowhere")
+    for taken in ("file", "file/below", "dead"):
+        with pytest.raises(
+            RecosegError, match="cannot be a folder, because a file is in its place"
+        ):
+            durable.room(tmp_path / taken)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(RecosegError, match=f"nothing may be written in {tmp_path}; choose"):
+        durable.room(tmp_path / "a" / "b")

@@ -22,7 +22,7 @@ BANNED_NAMES = {"utils", "util", "core", "helpers", "common", "misc"}
 TABLE = {
     "0 vocabulary": """
         errors images similarity palette distinct recipe durable progress quiet
-        parallel fields sealed
+        parallel fields sealed contents
     """,
     "1 models": """
         models
@@ -35,7 +35,7 @@ TABLE = {
         builder bankfile concepts scoremaps shortlist segmentation decision segment thresholds
     """,
     "4 measure, learn, hand over": """
-        jobs batch doctor datasets measuring reporting learning exporting video
+        jobs batch identity doctor datasets measuring reporting learning exporting video
     """,
     "5 doors": """
         cli web __init__ __main__

@@ -572,7 +572,9 @@ class TestImage:
 
     def test_changed(self, built, photos):
         paint(photos / "red.png", "green")
-        with pytest.raises(ArchiveError, match=r"red\.png in .* was changed after .* add"):
+        with pytest.raises(
+            ArchiveError, match=r"red\.png in .* was changed after .* `recoseg index`"
+        ):
             built.image("red.png")
 
 

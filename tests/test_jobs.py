@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -68,6 +70,18 @@ def test_earlier_results_inside_the_folder_are_left_out(photos):
     assert "out/labels/a.png" not in ids(gather([photos], leave_out=photos / "out"))
 
 
+def test_results_of_any_earlier_run_below_the_folder_are_left_out(photos):
+    before = ids(gather([photos]))
+    for name in ("seen/labels/a.png", "deep/seen/overlays/a.jpg"):
+        paint(photos / name, "red")
+    (photos / "seen/manifest.json").write_text('{"format": "recoseg-segmentation/1"}')
+    (photos / "deep/seen/manifest.json").write_text('{"format": "recoseg-segmentation/1"}')
+    assert ids(gather([photos])) == before
+    assert ids(gather([photos / "seen"])) == ["labels/a.png"]
+    (photos / "seen/manifest.json").write_text('{"format": "another"}')
+    assert "seen/labels/a.png" in ids(gather([photos]))
+
+
 def test_two_images_of_one_name_from_two_folders_are_refused(tmp_path):
     paths = [paint(tmp_path / folder / "a.jpg", "red") for folder in ("one", "two")]
     with pytest.raises(InputError, match="under one name; give the folder above"):
@@ -77,6 +91,32 @@ def test_two_images_of_one_name_from_two_folders_are_refused(tmp_path):
 def test_what_does_not_exist_is_named(tmp_path):
     with pytest.raises(ImageError, match=r"nowhere\.jpg does not exist"):
         gather([tmp_path / "nowhere.jpg"])
+
+
+def test_images_that_all_lie_where_results_go_are_refused(photos):
+    for inputs in ([photos], [photos / "a.png"], [photos / "*.jpg"]):
+        with pytest.raises(InputError, match="all images lie in"):
+            gather(inputs, leave_out=photos)
+
+
+def test_what_a_folder_without_images_does_hold_is_said(tmp_path):
+    for name in ("a.pdf", "deep/b.PDF", "c.txt", ".hidden.heic"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ArchiveError) as told:
+        gather([tmp_path])
+    assert str(told.value) == (
+        f"{tmp_path} holds no image (2 PDF files and 1 .txt file); export the pages as images "
+        "first."
+    )
+
+
+def test_files_that_are_passed_over_are_counted(photos):
+    for name in ("a.heic", "deep/b.HEIC", "c.txt"):
+        (photos / name).touch()
+    others = Counter()
+    assert len(gather([photos], others=others)) == len(gather([photos]))
+    assert others[".heic"] == 2
 
 
 @pytest.mark.parametrize("where", ["photos", "photos/*.jpg"])

@@ -19,7 +19,7 @@ from recoseg.models.trio import Models
 from recoseg.recipe import LITE
 from recoseg.segment import Segmenter
 from recoseg.video import clip as module
-from recoseg.video import overlay, segment_video
+from recoseg.video import frames, overlay, segment_video
 from recoseg.video.frames import natural, open_frames
 from recoseg.video.overlay import write_video
 from recoseg.video.smoothing import Memory
@@ -120,7 +120,8 @@ def test_overlays_keep_any_size_with_either_encoder(tmp_path, monkeypatch, size,
     if codec not in av.codecs_available:
         pytest.skip("this build of PyAV has no libx264; install PyAV from its wheel to test it")
     monkeypatch.setattr(overlay, "encoder", lambda: codec)
-    assert write_video(tmp_path / "o.mp4", [plain("red", size)] * 3, Fraction(24)) == 3
+    pictures = [(plain("red", size), Fraction(i, 24)) for i in range(3)]
+    assert write_video(tmp_path / "o.mp4", pictures, Fraction(24)) == 3
     rate, drawn = seen(tmp_path / "o.mp4")
     assert (rate, len(drawn)) == (24, 3)
     assert drawn[0].shape[:2] == size
@@ -140,6 +141,69 @@ def test_rotation_in_the_metadata_is_honoured(tmp_path):
     back = np.rot90(stored, turn // 90)
     assert frame.image.shape == upright.shape
     assert np.abs(frame.image.astype(int) - back).max() < 60
+
+
+def uneven(path, ticks, clock=Fraction(1, 1000), codec="mpeg4"):
+    """A film whose frames are shown at ``ticks`` of ``clock``."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.codec_context.time_base = clock
+        for tick in ticks:
+            frame = av.VideoFrame.from_ndarray(plain("red"), format="rgb24")
+            frame.pts, frame.time_base = tick, clock
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def times(path):
+    """Seconds at which frames are shown, from the first on."""
+    with av.open(str(path)) as container:
+        shown = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    return [time - shown[0] for time in shown]
+
+
+TICKS = [0, 33, 67, 500, 540, 541, 2000]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+@pytest.mark.parametrize(("name", "start"), [("in.mkv", 0), ("in.mp4", 0), ("in.mkv", 700)])
+@pytest.mark.parametrize("every", [1, 2])
+def test_frames_of_a_variable_rate_are_shown_when_they_were(
+    tmp_path, segmenter, monkeypatch, codec, name, start, every
+):
+    if codec not in av.codecs_available:
+        pytest.skip("this build of PyAV has no libx264; install PyAV from its wheel to test it")
+    monkeypatch.setattr(overlay, "encoder", lambda: codec)
+    source = uneven(tmp_path / name, [start + tick for tick in TICKS])
+    expected = times(source)
+    assert [round(1000 * time) for time in expected] == TICKS
+    go(source, segmenter, tmp_path / "out", every=every)
+    found = times(tmp_path / "out/overlay.mp4")
+    assert len(found) == len(expected[::every])
+    for time, wanted in zip(found, expected[::every], strict=True):
+        assert abs(time - wanted) <= Fraction(1, 32768)
+
+
+def test_frames_without_or_with_wrong_times_follow_at_the_usual_distance():
+    class Picture:
+        time_base, dts = Fraction(1, 10), None
+
+        def __init__(self, pts):
+            self.pts = pts
+
+    clock = frames._Clock(Fraction(1, 25))
+    read = [clock.read(Picture(pts)) for pts in (50, None, 60, 55, None, 100)]
+    step = Fraction(1, 25)
+    assert read == [0, step, 1, 1 + step, 1 + 2 * step, 5]
+
+
+def test_a_frame_that_cannot_be_read_leaves_its_time_to_the_one_before(tmp_path, segmenter):
+    source = folder_of(tmp_path / "frames", [plain("red")] * 4)
+    (source / "f2.png").write_bytes(b"broken")
+    go(source, segmenter, tmp_path / "out", fps=5)
+    assert times(tmp_path / "out/overlay.mp4") == [0, Fraction(1, 5), Fraction(3, 5)]
 
 
 def test_every_so_many_frames_at_as_many_fewer_per_second(tmp_path, segmenter):

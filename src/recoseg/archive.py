@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recoseg import images
+from recoseg import contents, images
 from recoseg.errors import ArchiveError
 from recoseg.images import RGB
 from recoseg.sources import Files, Folder, Item, Listing, Skipped, Source, located
@@ -74,11 +74,13 @@ class Archive:
     def filled(self) -> Archive:
         """This archive, or an ArchiveError if it holds no image (a drive not mounted, perhaps)."""
         if not len(self):
-            first = f" ({self.problems[0].reason})" if self.problems else ""
-            raise ArchiveError(
-                f"{self.source} holds no image{first}; name a folder, a list file or tar shards "
-                f"with {', '.join(sorted(images.SUFFIXES))} files."
+            held = self._listing.others
+            first = self.problems[0].reason if self.problems else contents.described(held)
+            remedy = contents.remedy(held) or (
+                "name a folder, a list file or tar shards with "
+                f"{', '.join(sorted(images.SUFFIXES))} files"
             )
+            raise ArchiveError(f"{self.source} holds no image ({first}); {remedy}.")
         return self
 
     @property
@@ -90,6 +92,11 @@ class Archive:
     def problems(self) -> tuple[Skipped, ...]:
         """Files and folders that look like images but cannot be listed, with reasons."""
         return self._listing.problems
+
+    @property
+    def unread(self) -> str | None:
+        """What to say of photos in a folder whose formats are not read (HEIC, raw), if any are."""
+        return contents.unread(self._listing.others)
 
     def __len__(self) -> int:
         return len(self._listing.items)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
 import io
 import json
 import time
@@ -15,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from recoseg import __version__, durable
 from recoseg.errors import ImageError, InputError
+from recoseg.identity import file_digest
 from recoseg.jobs import Job
 from recoseg.progress import Progress, track
 
 if TYPE_CHECKING:
-    from recoseg.concepts import ConceptBank
-    from recoseg.segment import Segmentation, Segmenter
+    from recoseg.segment import Segmentation
 
 FORMAT = "recoseg-segmentation/1"
 MANIFEST = "manifest.json"
@@ -87,13 +85,28 @@ def run(
 
     Raises:
         IndexBusy: another process writes the same folder.
-        InputError: the folder holds a manifest of something else.
+        InputError: the folder holds something else, or other images' labels of other names.
     """
+    ready(out)
     durable.folder(out)
-    with durable.lock(out / ".lock", str(out)), _Manifest(out, settings) as manifest:
+    with durable.lock(out / ".lock", str(out)), _Manifest(out, settings, jobs) as manifest:
         for job in track(jobs, label="segmenting", progress=progress):
             yield manifest.kept(job) or _segment(job, segment, out, manifest)
             manifest.save_now_and_then()
+
+
+def ready(out: Path) -> None:
+    """Refuse a folder that cannot be filled with results, before the work.
+
+    RecosegError if nothing may be written; InputError if somebody's own files are in the place.
+    """
+    durable.room(out)
+    if (out / MANIFEST).exists():
+        read_manifest(out / MANIFEST)
+        return
+    for folder in (out / "labels", out / "overlays"):
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder} holds files of something else; choose another folder.")
 
 
 def _segment(job: Job, segment: Segment, out: Path, manifest: _Manifest) -> Outcome:
@@ -117,8 +130,8 @@ def _segment(job: Job, segment: Segment, out: Path, manifest: _Manifest) -> Outc
 class _Manifest:
     """``manifest.json``: the settings, and for every finished image its digest and results."""
 
-    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
-        self.out, self.path = out, out / MANIFEST
+    def __init__(self, out: Path, settings: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+        self.out, self.path, self.jobs = out, out / MANIFEST, jobs
         self.settings = json.loads(json.dumps(settings))
         self.images: dict[str, dict[str, Any]] = {}
         self.saved = time.monotonic()
@@ -126,10 +139,21 @@ class _Manifest:
     def __enter__(self) -> _Manifest:
         if self.path.exists():
             held = read_manifest(self.path)
+            self._refuse_strangers(held)
             # Results of other settings are not deleted, only made again one by one.
             if held.get("settings") == self.settings and held.get("recoseg") == __version__:
                 self.images = held["images"]
+        # At once, so that labels without a manifest are known to be somebody else's.
+        self.save()
         return self
+
+    def _refuse_strangers(self, held: Mapping[str, Any]) -> None:
+        """InputError if label maps would stay whose indices ``names.json`` tells no longer."""
+        strangers = held["images"].keys() - {job.id for job in self.jobs}
+        if strangers and held.get("settings", {}).get("names") != self.settings.get("names"):
+            raise InputError(
+                f"{self.out} holds other images, cut up by other names; choose another folder."
+            )
 
     def __exit__(self, *_: object) -> None:
         self.save()
@@ -176,38 +200,6 @@ def finished(out: Path) -> dict[str, Path]:
     return {
         id: out / entry["labels"] for id, entry in read_manifest(out / MANIFEST)["images"].items()
     }
-
-
-def segmenter_settings(segmenter: Segmenter) -> dict[str, Any]:
-    """All that decides what a segmenter makes of an image, of plain JSON types."""
-    return {
-        "bank": bank_digest(segmenter.bank),
-        "names": list(segmenter.names),
-        "refine": segmenter.refine,
-        "unknown": segmenter.unknown,
-        "strictness": segmenter.strictness,
-        "shortlist": segmenter.shortlist,
-        "crf": dataclasses.asdict(segmenter.crf),
-    }
-
-
-def bank_digest(bank: ConceptBank) -> str:
-    """SHA-256 of all in a bank that decides a result, hex; its evidence does not."""
-    facts = (
-        [(concept.name, concept.threshold, concept.levels) for concept in bank.concepts],
-        bank.recipe.hash,
-        sorted(bank.fingerprints.items()),
-    )
-    digest = hashlib.sha256(repr(facts).encode())
-    for vectors in (bank.texts, bank.references):
-        digest.update(vectors.float().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class ConceptBank(Contents, Mapping[str, Concept]):
         if old.evidence is not None and old.evidence.examples and not examples:
             raise BankError(
                 f"{name!r} was built with {old.evidence.examples} example images, which a bank "
-                "does not keep; give them again as examples=[...]."
+                "does not keep; give them again (--examples, or examples=[...])."
             )
         before = old.evidence.excluded if old.evidence is not None else ()
         wanted = requests(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from recoseg.errors import IndexBusy, RecosegError
 
+IN_ITS_PLACE = "{} cannot be a folder, because a file is in its place; choose another name."
+
 
 def write(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data`` at once: a reader sees the old bytes or the new, never a part.
@@ -42,15 +44,28 @@ def told(path: Path) -> Iterator[None]:
         ) from error
 
 
+def room(path: Path) -> Path:
+    """``path``, a folder to be filled: refused before the work where it cannot be made or written.
+
+    Nothing is made. RecosegError if a file is in its place or above it, or if nothing may be
+    written there.
+    """
+    # os.path, because Path.exists raises where a folder above must not be entered.
+    nearest = next(p for p in (path, *path.parents) if os.path.lexists(p))
+    if not os.path.isdir(nearest):  # noqa: PTH112
+        raise RecosegError(IN_ITS_PLACE.format(path))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RecosegError(f"nothing may be written in {nearest}; choose another folder.")
+    return path
+
+
 def folder(path: Path) -> Path:
     """Make the folder ``path`` and those above it; RecosegError if a file is in its place."""
     with told(path):
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise RecosegError(
-                f"{path} cannot be a folder, because a file is in its place; choose another name."
-            ) from error
+            raise RecosegError(IN_ITS_PLACE.format(path)) from error
     return path
 
 

@@ -7,14 +7,17 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from recoseg.errors import ImageError, InputError
 from recoseg.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
 
 # Pillow's own hard limit; a larger one here would never be reached.
 MAX_PIXELS = 178_956_970
@@ -70,8 +73,9 @@ def read(
         ) from error
     # Pillow's decoders meet hostile bytes with errors of any type; none may end a long run.
     except Exception as error:
+        remedy = "convert it to JPEG" if _foreign(error) else "check the file"
         raise ImageError(
-            f"{label} cannot be read as an image ({_cause(error)}); check the file or leave it out."
+            f"{label} cannot be read as an image ({_cause(error)}); {remedy} or leave it out."
         ) from error
 
 
@@ -82,6 +86,8 @@ def printable(text: str) -> str:
 
 def to_tensor(image: RGB) -> torch.Tensor:
     """uint8 (H, W, 3) to float32 (3, H, W) in [0, 1]."""
+    import torch  # not above: a misspelt path is told at once, without waiting for torch
+
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)
 
 
@@ -133,9 +139,13 @@ def _label(source: ImageLike) -> str:
 
 def _cause(error: Exception) -> str:
     # Pillow's own words name a memory address here, which would differ from run to run.
-    if isinstance(error, UnidentifiedImageError):
+    if _foreign(error):
         return f"it is none of {', '.join(FORMATS)}"
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no details'}"
+
+
+def _foreign(error: Exception) -> bool:
+    return isinstance(error, UnidentifiedImageError)
 
 
 def _decode(source: str | Path | bytes, label: str, at_least: int | None, max_pixels: int) -> RGB:

@@ -77,7 +77,8 @@ class Index:
             IndexBusy: another writer is at work on ``out``.
             IndexDamaged: ``out`` is something else, or broken.
         """
-        folder, archive = Path(out), Archive.open(source)  # wrong paths before slow models
+        folder, archive = Path(out), Archive.open(source)
+        update.ready(folder, archive)  # wrong paths before slow models
         joint = registry.load_joint(model)
         return cls(folder, update.build(folder, archive, joint, batch_size, workers, progress))
 
@@ -162,7 +163,7 @@ class Index:
         if hashlib.sha256(data).digest() != entry.hash:
             raise ArchiveError(
                 f"{id} in {self._archive.source} was changed after it was indexed; restore it, or "
-                "bring the index up to date with add."
+                "bring the index up to date with `recoseg index`."
             )
         return images.read(data, at_least=at_least, name=id)
 

@@ -46,6 +46,8 @@ class Seal:
 
     def read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The header and the tensors, on the CPU; ``error`` if they are not what was written."""
+        if path.is_dir():
+            raise self.error(f"{path} is a folder; give the path of {self.what}, which is a file.")
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from recoseg import contents
 from recoseg.errors import ArchiveError
 from recoseg.images import SUFFIXES, printable
 
@@ -37,10 +38,11 @@ class Skipped(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a source holds now: ``items`` and ``problems``, each in the order of ids."""
+    """What a source holds now, in the order of ids; ``others`` counts other files by suffix."""
 
     items: tuple[Item, ...]
     problems: tuple[Skipped, ...]
+    others: Mapping[str, int]
 
 
 class Source(Protocol):
@@ -81,9 +83,9 @@ def from_id(id: str) -> str:
     return re.sub(r"\\(\\|x[0-9a-f]{2})", original, id)
 
 
-def listing(items: Iterable[Item], problems: Iterable[Skipped]) -> Listing:
-    """Both in the order of ids."""
-    return Listing(tuple(sorted(items)), tuple(sorted(problems)))
+def listing(items: Iterable[Item], problems: Iterable[Skipped], others: Iterable[str]) -> Listing:
+    """Items and problems in the order of ids; ``others`` are the suffixes of the other files."""
+    return Listing(tuple(sorted(items)), tuple(sorted(problems)), Counter(others))
 
 
 def read_file(path: str, id: str, offset: int = 0, size: int | None = None) -> bytes:
@@ -104,8 +106,8 @@ def read_file(path: str, id: str, offset: int = 0, size: int | None = None) -> b
             data = stream.read(length)
     except (OSError, ValueError) as error:
         raise ArchiveError(
-            f"{id} cannot be read from {printable(path)} ({cause(error)}); restore the file, or "
-            "update the index with add."
+            f"{id} cannot be read from {printable(path)} ({cause(error)}); restore it, or update "
+            "the index with `recoseg index`."
         ) from error
     if len(data) < length:
         raise ArchiveError(f"{id} is cut short in {printable(path)}; restore the file.")
@@ -120,9 +122,9 @@ def cause(error: Exception) -> str:
 class Folder:
     """Every image file under a folder, whose suffix says that it is one.
 
-    Names that start with a dot are left out. Links are followed; a folder that can be reached in
-    several ways is listed once, under its real place where that lies inside the source, so loops
-    end.
+    Names that start with a dot, and folders of results, are left out. Links are followed; a folder
+    that can be reached in several ways is listed once, under its real place where that lies inside
+    the source, so loops end.
     """
 
     def __init__(self, root: str) -> None:
@@ -143,8 +145,7 @@ class Folder:
 
     def scan(self) -> Listing:
         """Walk the tree: real folders first, then linked ones that were not yet seen."""
-        items: list[Item] = []
-        problems: list[Skipped] = []
+        items, problems, others = list[Item](), list[Skipped](), list[str]()
         seen: set[tuple[int, int]] = set()
         real, linked = deque([""]), deque[str]()
         while real or linked:
@@ -154,17 +155,19 @@ class Folder:
                     name = f"{inside}{entry.name}"
                     if _is_folder(entry):
                         (linked if entry.is_symlink() else real).append(f"{name}/")
-                    elif Path(entry.name).suffix.lower() in SUFFIXES:
+                    elif (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
                         _file(f"{self.root}/{name}", name, items, problems)
+                    else:
+                        others.append(suffix)
             except OSError as error:
                 problems.append(Skipped(to_id(inside), f"folder not listed: {cause(error)}"))
-        return listing(items, problems)
+        return listing(items, problems, others)
 
     def _entries(self, inside: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
         path = f"{self.root}/{inside}"
         status = os.stat(path)  # noqa: PTH116
         place = (status.st_dev, status.st_ino)
-        if place not in seen:
+        if place not in seen and not (inside and contents.results(path)):
             seen.add(place)
             with os.scandir(path) as entries:
                 found = [entry for entry in entries if not entry.name.startswith(".")]
@@ -210,7 +213,7 @@ class Files:
         problems: list[Skipped] = []
         for name in dict.fromkeys(self._names()):
             _file(os.path.join(self.root, name), name, items, problems)  # noqa: PTH118
-        return listing(items, problems)
+        return listing(items, problems, ())
 
     def _names(self) -> Iterator[str]:
         lines: Iterable[str] = self.paths

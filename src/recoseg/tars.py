@@ -64,7 +64,7 @@ class Tars:
             problems.extend(shard.problems)
             for id, (_, size) in shard.members.items():
                 items.append(Item(id, size, shard.state[1]))
-        return listing(items, problems)
+        return listing(items, problems, ())
 
     def read(self, id: str) -> bytes:
         """The bytes of a member; ArchiveError if it or its tar file is gone."""
@@ -77,7 +77,8 @@ class Tars:
                 if place is not None:
                     return read_file(path, id, *place)
         raise ArchiveError(
-            f"{id} is no longer in {self.where}; restore it, or update the index with add."
+            f"{id} is no longer in {self.where}; restore it, or update the index with `recoseg "
+            "index`."
         )
 
     def _paths(self) -> list[str]:

@@ -49,17 +49,14 @@ def build(
     progress: Progress,
 ) -> Manifest:
     """Make or continue the index in ``folder``; its manifest. Arguments as ``Index.build``."""
-    _make_room(folder)
+    ready(folder, archive)
+    durable.folder(folder)
     with durable.lock(folder / LOCK, str(folder)):
         if not (folder / NAME).exists():
             _create(folder, Manifest.of(model, archive.describe(), SHARD_ROWS))
         manifest = Manifest.read(folder)
         manifest.check(model, folder)
-        if manifest.archive != archive.describe():
-            raise ArchiveError(
-                f"{folder} was built from {Archive.reopen(manifest.archive).source}, not from "
-                f"{archive.source}; give another output, or use add if the images were moved."
-            )
+        _check_same(folder, manifest, archive)
         changes = _update(folder, manifest, archive, model, batch_size, workers, progress)
     if not changes.added + changes.changed + changes.unchanged:
         with ledger.reading(folder / LEDGER) as snapshot:
@@ -100,20 +97,31 @@ def _check_moved(folder: Path, archive: Archive) -> None:
         )
 
 
-def _make_room(folder: Path) -> None:
-    """Make ``folder``, or accept it if it is empty, an index, or the start of one.
+def ready(folder: Path, archive: Archive) -> None:
+    """Accept ``folder`` if it is not there, empty, an index of ``archive``, or the start of one.
 
     Raises:
+        ArchiveError: it is an index of another archive.
         IndexDamaged: it holds something else, which must not be mixed with an index.
     """
     if folder.exists() and not folder.is_dir():
         raise IndexDamaged(f"{folder} is a file, not an index; choose another name.")
-    durable.folder(folder)
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     ours = {LOCK, LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal", SHARDS}
     foreign = {name for name in names - ours if not name.startswith(f".{NAME}.")}
     if names and NAME not in names and (foreign or LOCK not in names):
         raise IndexDamaged(f"{folder} holds other files and is not an index; choose another name.")
+    if NAME in names:
+        _check_same(folder, Manifest.read(folder), archive)
+
+
+def _check_same(folder: Path, manifest: Manifest, archive: Archive) -> None:
+    if manifest.archive != archive.describe():
+        raise ArchiveError(
+            f"{folder} was built from {Archive.reopen(manifest.archive).source}, not from "
+            f"{archive.source}; give another output or, if the images were moved, say so (--moved, "
+            "or Index.add)."
+        )
 
 
 def _create(folder: Path, manifest: Manifest) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recoseg.cli.concept_options import open_bank
-from recoseg.cli.output import Device, Json, Quiet, placed, show
+from recoseg.cli.dataset_verbs import named
+from recoseg.cli.output import Device, Json, Quiet, placed, room, show
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,15 +69,15 @@ def adapt(
     Example:
         recoseg adapt photos --bank street.bank --out student
     """
-    from recoseg import Segmenter
+    from recoseg import Segmenter, jobs
     from recoseg.learning import adaptation, plan
     from recoseg.learning.pseudolabels import Ignoring
 
+    jobs.gather([folder], leave_out=room(out))  # before the model is loaded
     chosen = plan.preset(preset).replace(iterations=iterations, batch=batch, encoder=encoder)
     validation = _validation(val_images, val_masks)
-    names = [name.strip() for name in concepts.split(",")] if concepts is not None else None
     adaptation.adapt(
-        Segmenter(open_bank(bank), names, unknown=unknown, device=device),
+        Segmenter(open_bank(bank), named(concepts), unknown=unknown, device=device),
         folder,
         out,
         preset=chosen,

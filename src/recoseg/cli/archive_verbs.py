@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recoseg.cli.output import Device, Json, Preset, Quiet, placed, say, show
+from recoseg.cli.output import Device, Json, Preset, Quiet, placed, room, say, show, warn
+from recoseg.errors import InputError
 
 if TYPE_CHECKING:
     from recoseg.index import Hit, Index
@@ -39,10 +40,16 @@ def index(
     Example:
         recoseg index photos photos.index
     """
-    from recoseg import Archive, Index, recipe
+    from recoseg import Archive
+
+    found = Archive.open(photos)  # before torch is imported: a misspelt path is told at once
+    room(out)
+    warn(found.unread)
+    from recoseg import Index, recipe, update
     from recoseg.models import registry
 
-    found = Archive.open(photos)
+    if not moved:
+        update.ready(out, found)
     joint = registry.load_joint(model or recipe.preset(preset).retrieval, device)
     if moved:
         made = Index.open(out)
@@ -79,6 +86,8 @@ def search(
     if sheet is not None:
         placed(sheet)
     opened = Index.open(index)
+    if not all(phrase.strip() for phrase in words):
+        raise InputError("one of the phrases is empty; say what to look for.")
     joint = registry.load_joint(opened.model_id, device)
     opened.check(joint)
     vectors = prompts.embed_concepts(joint, {phrase: [phrase] for phrase in words}, "lite")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recoseg.cli.output import placed
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=PHOTO", help="Photo of the index that misleads; repeatable."),
 ]
+Replace = Annotated[bool, typer.Option("--replace", help="Write over BANK if it is there already.")]
 Out = Annotated[Path | None, typer.Option(help="Write here instead of changing BANK.")]
 Pictures = Annotated[
     bool,
@@ -45,11 +47,33 @@ def open_bank(bank: str) -> ConceptBank:
     return ConceptBank.open(Path(bank))
 
 
-def open_index(index: Path | None) -> Index | None:
-    """The index at a path, None for None."""
+def new(bank: Path, replace: bool) -> Path:
+    """Where a new bank will be written; InputError if one is there and is not to be replaced."""
+    if not replace and bank.is_file():
+        raise InputError(
+            f"{bank} is there already; add to it with `recoseg concept add`, or write over it with "
+            "--replace."
+        )
+    return placed(bank)
+
+
+def open_index(
+    index: Path | None, exclude: Mapping[str, Sequence[str]] | None = None
+) -> Index | None:
+    """The index at a path, None for None; InputError if a photo to ``exclude`` is not in it."""
     from recoseg import Index
 
-    return None if index is None else Index.open(index)
+    if index is None:
+        return None
+    opened = Index.open(index)
+    photos = {photo for photos in (exclude or {}).values() for photo in photos}
+    strangers = sorted(photos.difference(opened.ids)) if photos else []
+    if strangers:
+        raise InputError(
+            f"{strangers[0]} is no photo of {index}; give its name as `recoseg concept show` and "
+            "`recoseg search` print it."
+        )
+    return opened
 
 
 def concepts_of(texts: Sequence[str] | None) -> dict[str, list[str]]:

@@ -16,8 +16,10 @@ from recoseg.cli.concept_options import (
     Names,
     Out,
     Pictures,
+    Replace,
     concepts_of,
     examples_of,
+    new,
     open_bank,
     open_index,
     pairs_of,
@@ -50,6 +52,7 @@ def build(
     examples: Examples = None,
     exclude: Exclude = None,
     pictures: Pictures = True,
+    replace: Replace = False,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -65,10 +68,10 @@ def build(
     from recoseg import ConceptBank, recipe
     from recoseg.models.trio import Models
 
-    placed(bank)
+    new(bank, replace)
     wanted, shown, left_out = concepts_of(names), examples_of(examples), pairs_of(exclude)
     chosen = recipe.preset(preset) if k is None else recipe.preset(preset).replace(k=k)
-    archive = open_index(index)
+    archive = open_index(index, left_out)
     chosen = chosen if archive is not None else chosen.replace(ce=False)
     built = ConceptBank.build(
         wanted,
@@ -109,7 +112,7 @@ def add(
     opened = ConceptBank.open(bank)
     grown = opened.add(
         concepts_of(names),
-        open_index(index),
+        open_index(index, pairs_of(exclude)),
         examples=examples_of(examples),
         exclude=pairs_of(exclude),
         models=Models.load(opened.recipe, device),
@@ -148,7 +151,7 @@ def rebuild(
     opened = ConceptBank.open(bank)
     rebuilt = opened.rebuild(
         name,
-        open_index(index),
+        open_index(index, {name: exclude or ()}),
         exclude=exclude or (),
         examples=photos_of(examples) if examples else (),
         models=Models.load(opened.recipe, device),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recoseg.cli.output import Json, Quiet, say, show
+from recoseg.cli.output import Json, Quiet, room, say, show, warn
 from recoseg.errors import InputError
 
 CONCEPTS = "sky,tree,grass,water,building,road,person"
@@ -41,8 +41,9 @@ def demo(
     names = [name.strip() for name in concepts.split(",") if name.strip()]
     if not names:
         raise InputError("--concepts names nothing; give names with commas between.")
+    room(out)
     if photos is not None:
-        Archive.open(photos)  # a wrong path is told before minutes of work
+        warn(Archive.open(photos).unread)  # a wrong path is told before minutes of work
     tell = (lambda line: None) if quiet else say
     made = []
     if photos is None or showcase.shipped()[0]:

@@ -130,8 +130,11 @@ def video(
     Example:
         recoseg video drive.mp4 --concepts road,tree,sky --smooth 0.7 --out drive
     """
-    from recoseg.video import segment_video
+    from recoseg import batch
+    from recoseg.video import open_frames, segment_video
 
+    open_frames(source, fps, out)  # both are looked at before the model is loaded
+    batch.ready(out)
     how = How(refine, unknown, strictness, shortlist, strength, temperature, device)
     segmenter = chosen_segmenter(bank, student, concepts, how)
     clip = segment_video(

@@ -10,7 +10,7 @@ import typer
 from recoseg.cli.concept_options import IndexOption
 from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, opened
 from recoseg.cli.measured import USUAL, Measured
-from recoseg.cli.output import Device, Json, Quiet, say, show
+from recoseg.cli.output import Device, Json, Quiet, room, say, show
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def evaluate(
     from recoseg.measuring import evaluation, protocols
     from recoseg.measuring.gallery import gallery as draw
 
+    room(out)
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
     if match not in ("name", "hungarian"):
         raise InputError(f"no match {match!r}; choose name or hungarian.")
@@ -146,6 +147,7 @@ def ablate(
     from recoseg.measuring.points import Sweeps
     from recoseg.recipe import preset
 
+    room(out)
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
     sweeps = Sweeps(
         grid=grid,

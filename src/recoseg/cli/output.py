@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from recoseg.jobs import Job
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -68,6 +72,33 @@ def placed(path: Path) -> Path:
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"nothing may be written in {path.parent}; choose another folder.")
     return path
+
+
+def room(path: Path) -> Path:
+    """``path``, a folder to be filled; RecosegError before the work if it cannot be."""
+    from recoseg import durable
+
+    return durable.room(path)
+
+
+def gathered(given: Sequence[str], out: Path) -> list[Job]:
+    """The images to segment into ``out``, both looked at before a model is loaded.
+
+    What is passed over because its format cannot be read, though it is a photo, is said.
+    """
+    from recoseg import batch, contents, jobs
+
+    passed = Counter[str]()
+    found = jobs.gather(given, leave_out=out, others=passed)
+    batch.ready(out)
+    warn(contents.unread(passed))
+    return found
+
+
+def warn(unread: str | None) -> None:
+    """A note on stderr about photos that are left out; nothing for None."""
+    if unread is not None:
+        say(f"note: {unread}.")
 
 
 def _cell(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recoseg.cli.output import Device, Json, Quiet, say, show
+from recoseg.cli.output import Device, Json, Quiet, gathered, say, show
 from recoseg.cli.segment_options import (
     Bank,
     Concepts,
@@ -61,10 +61,10 @@ def segment(
         recoseg segment photos --concepts cat,grass,sky --out seen
         recoseg segment "photos/*.jpg" --bank street.bank --out streets
     """
-    from recoseg import batch, jobs
+    found = gathered(images, out)
+    from recoseg import batch
     from recoseg.learning import adaptation
 
-    found = jobs.gather(images, leave_out=out)
     how = How(refine, unknown, strictness, shortlist, strength, temperature, device)
     segmenter = chosen_segmenter(bank, student, concepts, how)
     outcomes = []

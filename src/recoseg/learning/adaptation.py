@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recoseg import __version__, batch, durable
+from recoseg import __version__, durable, identity
 from recoseg.errors import InputError
 from recoseg.jobs import Job, gather
 from recoseg.learning import curves, plan
@@ -229,7 +229,7 @@ def teacher_facts(teacher: Segmenter | Student) -> dict[str, Any]:
     """What decides a teacher's labels, of plain JSON types."""
     if isinstance(teacher, Student):
         return {"student": teacher.digest, "names": list(teacher.names), "refine": teacher.refine}
-    return batch.segmenter_settings(teacher)
+    return identity.segmenter_settings(teacher)
 
 
 def _report(out: Path, reports: list[dict[str, Any]]) -> None:

@@ -62,9 +62,10 @@ class PseudoLabel:
     names: tuple[str, ...]
     confidence: NDArray[np.float32]
     image: RGB
+    home: Path
 
     @classmethod
-    def of(cls, result: Segmentation, ignoring: Ignoring) -> PseudoLabel:
+    def of(cls, result: Segmentation, ignoring: Ignoring, home: Path) -> PseudoLabel:
         """Turn what is not to be taught into 255."""
         names = tuple(name for name in result.names if name != UNKNOWN)
         if len(names) > IGNORE:
@@ -75,7 +76,7 @@ class PseudoLabel:
         if ignoring.unknown:
             unsure = unsure | (result.labels >= len(names))
         labels = np.where(unsure | (result.labels >= len(names)), IGNORE, result.labels)
-        return cls(labels.astype(np.uint8), names, result.confidence, result.image)
+        return cls(labels.astype(np.uint8), names, result.confidence, result.image, home)
 
     @property
     def area(self) -> dict[str, float]:
@@ -92,8 +93,7 @@ class PseudoLabel:
 
     def save(self, path: Path) -> Path:
         """Write the indexed PNG ``labels/.../x.png``, and ``confidence/.../x.png`` before it."""
-        home = next(parent for parent in path.parents if parent.name == "labels")
-        beside = home.parent / "confidence" / path.relative_to(home)
+        beside = self.home / "confidence" / path.relative_to(self.home / "labels")
         beside.parent.mkdir(parents=True, exist_ok=True)
         levels = np.round(np.clip(self.confidence, 0, 1) * 255).astype(np.uint8)
         durable.write(beside, _png(Image.fromarray(levels)))
@@ -153,7 +153,7 @@ def teach(
     names = tuple(name for name in names if name != UNKNOWN)
 
     def label(path: Path) -> Any:
-        return PseudoLabel.of(segment(path), ignoring)
+        return PseudoLabel.of(segment(path), ignoring, out)
 
     decisive = {**settings, "ignoring": vars(ignoring)}
     pairs, failed = [], {}

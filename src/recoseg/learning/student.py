@@ -20,7 +20,7 @@ from recoseg.learning import tiling
 from recoseg.learning.deeplab import Architecture, Network, fitted, fitted_size
 from recoseg.learning.sharpening import sharpened
 from recoseg.models.lite import fold_batch_norms
-from recoseg.models.registry import default_device
+from recoseg.models.registry import device_of
 from recoseg.progress import Progress, Step, quiet_step, reporting
 from recoseg.recipe import CRF
 from recoseg.refine import Sharpen
@@ -68,7 +68,7 @@ class Student:
         self.architecture = architecture
         self.provenance = dict(provenance or {})
         self.refine = refine
-        self.device = torch.device(device) if device is not None else default_device()
+        self.device = device_of(device)
         self._network = network
 
     @classmethod

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from recoseg.models.registry import default_device
+from recoseg.models.registry import device_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Team:
 @contextlib.contextmanager
 def joined(device: str | torch.device | None = None) -> Iterator[Team]:
     """The team that the launcher's environment describes: RANK, WORLD_SIZE, LOCAL_RANK."""
-    chosen = torch.device(device) if device is not None else default_device()
+    chosen = device_of(device)
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if world == 1:
         yield Team(0, 1, chosen)

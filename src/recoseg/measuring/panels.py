@@ -14,8 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from recoseg.batch import bank_digest
 from recoseg.datasets import Sample
+from recoseg.identity import bank_digest
 from recoseg.images import RGB
 from recoseg.measuring.clock import Clock
 from recoseg.measuring.systems import Labels, Panel, Segments, Several, Single, System, digest

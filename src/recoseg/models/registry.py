@@ -9,7 +9,7 @@ from typing import cast
 
 import torch
 
-from recoseg.errors import UnknownModel
+from recoseg.errors import InputError, UnknownModel
 from recoseg.models import ids
 from recoseg.models.base import JointModel, PatchEncoder
 from recoseg.models.ids import ModelId
@@ -29,11 +29,11 @@ def load(model: str | Model, device: str | torch.device | None = None) -> Model:
     Raises:
         UnknownModel: the id has no backend; the message lists the ids that are near.
         MissingWeights: the backend's weights are absent or damaged.
+        InputError: the device is unknown, or not on this machine.
     """
     if not isinstance(model, str):
         return model
-    chosen = torch.device(device) if device is not None else default_device()
-    return _load(model, str(chosen))
+    return _load(model, str(device_of(device)))
 
 
 def load_joint(model: str | Model, device: str | torch.device | None = None) -> JointModel:
@@ -52,9 +52,24 @@ def load_encoder(model: str | Model, device: str | torch.device | None = None) -
     return loaded
 
 
-def default_device() -> torch.device:
-    """CUDA if present, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def device_of(device: str | torch.device | None) -> torch.device:
+    """The device of a name; for None CUDA if present, else the CPU.
+
+    Raises:
+        InputError: torch does not know it, or it is not on this machine.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    # A build without CUDA says so by AssertionError.
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"the device {str(device)!r} cannot be used here; leave it out, or see what `recoseg "
+            "doctor` says of devices."
+        ) from error
+    return chosen
 
 
 def identify(text: str) -> ModelId:

@@ -1,5 +1,6 @@
 """Videos: frames in, label maps and an overlay out, steadied over time."""
 
 from recoseg.video.clip import Clip, segment_video
+from recoseg.video.frames import open_frames
 
-__all__ = ["Clip", "segment_video"]
+__all__ = ["Clip", "open_frames", "segment_video"]

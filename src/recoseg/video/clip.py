@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Clip:
         out: the folder: ``labels/``, ``overlay.mp4``, ``manifest.json``.
         frames: how many label maps there are.
         kept: how many of them were there already.
-        fps: of the overlay.
+        fps: of the overlay, on average.
         size: (height, width).
         cuts: how many were seen.
         skipped: what could not be read, in words.
@@ -142,14 +143,14 @@ def _lay_over(
     every: int,
     progress: Progress,
 ) -> None:
-    def pictures() -> Iterator[RGB]:
+    def pictures() -> Iterator[tuple[RGB, Fraction]]:
         for frame in track(frames.read(0, every), len(record.images), "drawing", progress):
             if frame.id not in record.images:
                 continue
             labels = np.asarray(Image.open(record.out / record.images[frame.id]["labels"]))
             nothing = np.zeros(labels.shape, np.float32)
             drawn = Segmentation(labels, names, nothing, frame.image, torch.zeros(1, 1, 1))
-            yield np.asarray(drawn.overlay())
+            yield np.asarray(drawn.overlay()), frame.time
 
     write_video(record.out / OVERLAY, pictures(), frames.fps / every)
 

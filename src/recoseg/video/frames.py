@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from recoseg import images, jobs
-from recoseg.batch import file_digest
 from recoseg.errors import ImageError, InputError, VideoError
+from recoseg.identity import file_digest
 from recoseg.images import RGB
 
 FOLDER_FPS = Fraction(25)
@@ -35,12 +35,14 @@ class Frame:
         id: what its results are recorded under.
         stem: the name of its results, without suffix.
         image: uint8 (H, W, 3), upright.
+        time: seconds from the first frame on; later frames have larger ones.
     """
 
     index: int
     id: str
     stem: str
     image: RGB
+    time: Fraction
 
 
 class Frames(Protocol):
@@ -120,7 +122,7 @@ class Folder:
             except ImageError as error:
                 self.skipped.append(str(error))
                 continue
-            yield Frame(index, job.id, job.stem, image)
+            yield Frame(index, job.id, job.stem, image, index / self.fps)
 
 
 class File:
@@ -148,12 +150,13 @@ class File:
 
     def read(self, start: int, every: int) -> Iterator[Frame]:
         """As ``Frames``; packets that cannot be decoded are skipped."""
-        self.skipped, index = [], 0
+        self.skipped, index, clock = [], 0, _Clock(1 / self.fps)
         with self._opened() as container:
             for picture in self._decoded(container):
+                time = clock.read(picture)
                 if index >= start and index % every == 0:
                     stem = f"frame_{index:06d}"
-                    yield Frame(index, f"{stem}.png", stem, upright(picture))
+                    yield Frame(index, f"{stem}.png", stem, upright(picture), time)
                 index += 1
         if not index:
             raise VideoError(f"{self.path} holds no frame that can be decoded; check the file.")
@@ -190,6 +193,27 @@ class File:
             container.close()
             raise VideoError(f"{self.path} holds no pictures; give a video.")
         return container
+
+
+@dataclass
+class _Clock:
+    """Frames' own times, from the first on; ``step`` after the last where a file has none."""
+
+    step: Fraction
+    first: Fraction | None = None
+    last: Fraction | None = None
+
+    def read(self, picture: Any) -> Fraction:
+        stamp = picture.pts if picture.pts is not None else picture.dts
+        told = stamp * picture.time_base if stamp is not None and picture.time_base else None
+        if self.first is None:
+            self.first = told or Fraction(0)
+        time = told - self.first if told is not None else None
+        # Damaged files go back in time, which no player could show.
+        if self.last is not None and (time is None or time <= self.last):
+            time = self.last + self.step
+        self.last = time or Fraction(0)
+        return self.last
 
 
 def upright(picture: Any) -> RGB:

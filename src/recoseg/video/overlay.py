@@ -13,17 +13,18 @@ from recoseg.errors import VideoError
 from recoseg.images import RGB
 from recoseg.video.frames import pyav
 
-# An mp4's clock, in what MPEG-4 allows.
+# An mp4's ticks per second, in what MPEG-4 allows.
 _LARGEST = 65535
 
 
-def write_video(path: Path, pictures: Iterable[RGB], fps: Fraction) -> int:
+def write_video(path: Path, pictures: Iterable[tuple[RGB, Fraction]], fps: Fraction) -> int:
     """Write pictures of one size as a video, whole or not at all.
 
     Args:
         path: of the .mp4.
-        pictures: uint8 (H, W, 3); odd sizes keep their size by storing full colour (4:4:4).
-        fps: pictures per second.
+        pictures: uint8 (H, W, 3), and when each is shown, in seconds that grow. Odd sizes keep
+            their size by storing full colour (4:4:4).
+        fps: pictures per second, on average; the last one is shown as long.
 
     Returns:
         How many there were.
@@ -32,18 +33,19 @@ def write_video(path: Path, pictures: Iterable[RGB], fps: Fraction) -> int:
         VideoError: there was none, or FFmpeg refuses.
     """
     av = pyav()
-    partial, count = path.with_name(f".{path.name}.partial"), 0
+    partial, count, last = path.with_name(f".{path.name}.partial"), 0, -1
     try:
         with durable.told(path), av.open(str(partial), "w", format="mp4") as container:
             stream: Any = None
-            for picture in pictures:
+            for picture, time in pictures:
                 stream = stream or _stream(container, picture, fps)
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-                frame.pts = count
-                container.mux(stream.encode(frame))
+                # Times that differ by less than a tick still need one each.
+                last = frame.pts = max(last + 1, round(time / stream.codec_context.time_base))
+                _mux(container, stream, frame, fps)
                 count += 1
             if stream is not None:
-                container.mux(stream.encode(None))
+                _mux(container, stream, None, fps)
         if count:
             _put(partial, path)
     except av.FFmpegError as error:
@@ -63,6 +65,13 @@ def encoder() -> str:
     return "libx264" if "libx264" in av.codecs_available else "mpeg4"
 
 
+def _mux(container: Any, stream: Any, frame: Any, fps: Fraction) -> None:
+    for packet in stream.encode(frame):
+        # Of the last frame only: the others end where the next one begins.
+        packet.duration = round(1 / fps / packet.time_base)
+        container.mux(packet)
+
+
 def _stream(container: Any, picture: RGB, fps: Fraction) -> Any:
     name = encoder()
     rate = fps.limit_denominator(1001)
@@ -73,7 +82,8 @@ def _stream(container: Any, picture: RGB, fps: Fraction) -> Any:
     stream.height, stream.width = picture.shape[:2]
     odd = stream.height % 2 or stream.width % 2
     stream.pix_fmt = "yuv444p" if odd and name == "libx264" else "yuv420p"
-    stream.codec_context.time_base = 1 / rate
+    # As fine as it may be while frames of that rate have whole numbers of ticks.
+    stream.codec_context.time_base = Fraction(1, rate.numerator * (_LARGEST // rate.numerator))
     return stream
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from recoseg.concept import Concept
+from recoseg.concept import SHARES, Concept
 from recoseg.concepts import ConceptBank
 from recoseg.decision import WORKING_PIXELS, decided, working_size
 from recoseg.errors import BankError, ImageError, InputError, RecipeError, UnknownConcept
@@ -449,6 +449,27 @@ def test_a_shortlist_of_all_changes_nothing():
     assert np.array_equal(plain(photo()).labels, short(photo()).labels)
     np.testing.assert_allclose(plain(photo()).confidence, short(photo()).confidence)
     assert short.choose(["red", "green"]).shortlist == 4
+
+
+def test_in_a_shortlist_concepts_compete_by_what_they_score_above_their_medians():
+    image = np.full((64, 64, 3), COLOURS["red"], np.uint8)
+    plain = segmenter(NAMES[:2])(image, refine=False)
+    margin = float(plain.scores[0, 0, 0] - plain.scores[1, 0, 0])
+    assert margin > 0
+
+    def winner(median):
+        toy = Toy()
+        bank = bank_of(NAMES[:2], toy, dict.fromkeys(NAMES[:2], 0.3))
+        levels = {"red": median, "green": 0.0}
+        bank = bank.put(
+            *(dataclasses.replace(bank[n], levels=[v] * len(SHARES)) for n, v in levels.items())
+        )
+        made = Segmenter(bank, shortlist=2, refine=False, models=Models(toy, toy, toy))(image)
+        np.testing.assert_array_equal(made.scores, plain.scores)
+        return made.names[int(made.labels[0, 0])]
+
+    assert winner(0.9 * margin) == "red"
+    assert winner(1.1 * margin) == "green"
 
 
 def test_a_shortlist_needs_thresholds_and_at_least_one_concept():

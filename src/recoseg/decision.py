@@ -45,6 +45,18 @@ def mass(maps: ScoreMaps, chosen: Tensor, temperature: float, size: tuple[int, i
     return upsample(everything[chosen].sum(dim=0, keepdim=True)[None], size)[0]
 
 
+def medians(bank: ConceptBank) -> Tensor | None:
+    """(C,) each concept's median score over the archive; None if not all were calibrated so."""
+    if any(concept.levels is None for concept in bank.concepts):
+        return None
+    return limits(bank, 0.5)
+
+
+def level(values: Tensor, chosen: Tensor) -> Tensor:
+    """(len(chosen), 1, 1) the values (C,) of some concepts, to be taken off their maps."""
+    return values.to(chosen.device)[chosen][:, None, None]
+
+
 def rejected(labels: NDArray[np.int64], scores: Tensor, limits: Tensor) -> NDArray[np.bool_]:
     """Where the working-grid score of a pixel's label is below that label's limit."""
     failed = (scores.cpu() < limits[:, None, None]).numpy()

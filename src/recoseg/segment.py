@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recoseg import images
 from recoseg.concepts import ConceptBank
-from recoseg.decision import decided, limits, mass, rejected, working_size
+from recoseg.decision import decided, level, limits, mass, medians, rejected, working_size
 from recoseg.errors import BankError, InputError
 from recoseg.images import RGB, ImageLike
 from recoseg.models.trio import Models
@@ -41,7 +41,9 @@ class Segmenter:
             archive's pixels, 0.5 to 0.99. None for the bank's thresholds, which are those of 0.85
             unless ``calibrate`` was told otherwise.
         shortlist: how many concepts, those most likely in the image, compete for its pixels: for
-            large banks, of which one image shows little; the bank must be calibrated. None for all.
+            large banks, of which one image shows little; the bank must be calibrated. They compete
+            by how far they score above their median over the archive, so that none wins because
+            it scores high everywhere. None for all.
         strength: of the CRF: its kernels' weights are the recipe's times this, 0 to 100.
         crf: its settings.
         system: ``"reco"``, or ``"denseclip"`` for the baseline that uses the names alone.
@@ -94,6 +96,7 @@ class Segmenter:
         self._models = models or Models.load(self.bank.recipe, device)
         self.bank.check(self._models, self.scorer().roles)
         self._usual = limits(self.bank) if shortlist is not None else None
+        self._medians = medians(self.bank) if shortlist is not None else None
         self._limits = limits(self.bank, strictness) if unknown else None
         self.names = (*self.bank.names, UNKNOWN) if unknown else self.bank.names
 
@@ -172,7 +175,8 @@ class Segmenter:
         """
         working, chosen = working_size(image), self._competitors(maps)
         scores = maps.take(chosen).at(working)
-        probabilities = self._probabilities(image, scores, sharpen if refine else None)
+        compared = scores if self._medians is None else scores - level(self._medians, chosen)
+        probabilities = self._probabilities(image, compared, sharpen if refine else None)
         if self.shortlist is None and len(chosen) < maps.count:
             probabilities = probabilities * mass(maps, chosen, self.crf.temperature, working)
         winners, confidence = decided(probabilities, (image.shape[0], image.shape[1]))

@@ -39,6 +39,18 @@ def decided(
     return labels.cpu().numpy(), torch.cat([part.values for part in parts]).cpu().numpy()
 
 
+def probability(
+    probabilities: Tensor, labels: NDArray[np.int64], size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """(H, W) of (C, h, w) probabilities, that of each pixel's label; by bands of rows if larger."""
+    chosen = torch.from_numpy(labels)[None].to(probabilities.device)
+    if tuple(probabilities.shape[-2:]) == size:
+        return probabilities.gather(0, chosen)[0].cpu().numpy()
+    bands = (slice(top, min(size[0], top + _BAND)) for top in range(0, size[0], _BAND))
+    parts = [upsample_rows(probabilities, size, b).gather(0, chosen[:, b])[0] for b in bands]
+    return torch.cat(parts).cpu().numpy()
+
+
 def mass(maps: ScoreMaps, chosen: Tensor, temperature: float, size: tuple[int, int]) -> Tensor:
     """(1, H, W) probability that the concepts left out leave to the chosen ones."""
     everything = torch.softmax(maps.at(maps.grid) / temperature, dim=0)

@@ -83,6 +83,9 @@ class Recipe:
         debias: share of a concept's mean cosine over the image that is taken off its language map
             at inference, 0 to 1: the scene as a whole says less than what differs within it.
         crf: the refinement's settings.
+        confidence_temperature: scores are divided by it before the softmax that says how sure a
+            label is, whatever the CRF made of it; None takes the probabilities that gave the label,
+            the CRF's own, which are near 1 nearly everywhere.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Recipe:
     gain: float = 10.0
     debias: float = 0.0
     crf: CRF = field(default_factory=CRF)
+    confidence_temperature: float | None = None
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -108,6 +112,8 @@ class Recipe:
         _whole("archive_size", self.archive_size, 32, 4096)
         _whole("image_size", self.image_size, 32, 8192)
         _positive("gain", self.gain)
+        if self.confidence_temperature is not None:
+            _positive("confidence_temperature", self.confidence_temperature)
         if not 0 <= self.debias <= 1:
             raise RecipeError(f"debias must lie between 0 and 1, not {self.debias!r}.")
         object.__setattr__(self, "contexts", tuple(self.contexts))
@@ -193,6 +199,7 @@ LITE = Recipe(
     scales=(1.0, 3.0),
     debias=0.25,
     crf=CRF(temperature=0.1),
+    confidence_temperature=0.04,
 )
 
 PRESETS = {recipe.name: recipe for recipe in (LITE, PAPER, MODERN)}

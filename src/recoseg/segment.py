@@ -13,7 +13,16 @@ from torch import Tensor
 
 from recoseg import images
 from recoseg.concepts import ConceptBank
-from recoseg.decision import decided, level, limits, mass, medians, rejected, working_size
+from recoseg.decision import (
+    decided,
+    level,
+    limits,
+    mass,
+    medians,
+    probability,
+    rejected,
+    working_size,
+)
 from recoseg.errors import BankError, InputError
 from recoseg.images import RGB, ImageLike
 from recoseg.models.trio import Models
@@ -177,9 +186,13 @@ class Segmenter:
         scores = maps.take(chosen).at(working)
         compared = scores if self._medians is None else scores - level(self._medians, chosen)
         probabilities = self._probabilities(image, compared, sharpen if refine else None)
+        size = (image.shape[0], image.shape[1])
+        winners, confidence = decided(probabilities, size)
+        if (sure := self.bank.recipe.confidence_temperature) is not None:
+            confidence = probability(torch.softmax(compared / sure, dim=0), winners, size)
         if self.shortlist is None and len(chosen) < maps.count:
-            probabilities = probabilities * mass(maps, chosen, self.crf.temperature, working)
-        winners, confidence = decided(probabilities, (image.shape[0], image.shape[1]))
+            among = mass(maps, chosen, sure or self.crf.temperature, working)
+            confidence = confidence * decided(among, size)[1]
         labels = chosen.cpu().numpy()[winners]
         if self._limits is not None:
             weak = rejected(winners, scores, self._limits[chosen.cpu()])

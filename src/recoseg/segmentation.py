@@ -29,8 +29,9 @@ class Segmentation:
     Attributes:
         labels: (H, W) uint8, or uint16 if there are more than 256 names; an index into ``names``.
         names: the concepts, and at the end ``"unknown"`` if it was asked for.
-        confidence: (H, W) float32 in [0, 1], probability of each pixel's label; where that is
-            ``unknown``, of the concept that was rejected.
+        confidence: (H, W) float32 in [0, 1], probability of each pixel's label, see
+            ``Recipe.confidence_temperature``; where that is ``unknown``, of the concept that was
+            rejected.
         image: uint8 (H, W, 3), what was segmented.
         maps: (C, h, w) float32 scores on the CPU, on the working grid or, of more than 32 concepts,
             on the feature grid; see ``scores``.

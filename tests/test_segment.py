@@ -14,7 +14,7 @@ from PIL import Image
 
 from recoseg.concept import SHARES, Concept
 from recoseg.concepts import ConceptBank
-from recoseg.decision import WORKING_PIXELS, decided, working_size
+from recoseg.decision import WORKING_PIXELS, decided, probability, working_size
 from recoseg.errors import BankError, ImageError, InputError, RecipeError, UnknownConcept
 from recoseg.models.trio import Models
 from recoseg.recipe import CRF, Recipe
@@ -566,3 +566,29 @@ def test_the_same_maps_serve_other_settings():
         other = segmenter(**options)
         expected, found = other(image), other.decide(image, maps, other.refine)
         np.testing.assert_array_equal(found.confidence, expected.confidence)
+
+
+def test_confidence_is_of_the_scores_where_the_recipe_says_so():
+    recipe = RECIPE.replace(confidence_temperature=0.07)
+    image = noisy()
+    for options in ({}, {"strength": 9.0}, {"temperature": 0.5}, {"refine": False}):
+        seen = segmenter(recipe=recipe, **options)(image)
+        np.testing.assert_array_equal(seen.labels, segmenter(**options)(image).labels)
+        softmax = torch.softmax(torch.from_numpy(seen.scores) / 0.07, dim=0)
+        expected = softmax.gather(0, torch.from_numpy(seen.labels).long()[None])[0]
+        np.testing.assert_allclose(seen.confidence, expected.numpy(), atol=1e-6)
+
+
+def test_confidence_of_a_large_image_is_that_of_its_bands():
+    probabilities = torch.rand(5, 20, 30).softmax(dim=0)
+    labels = np.random.default_rng(0).integers(0, 5, (611, 457))
+    whole = upsample(probabilities[None], (611, 457))[0]
+    expected = whole.gather(0, torch.from_numpy(labels)[None])[0]
+    found = probability(probabilities, labels, (611, 457))
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0, -1, float("nan"), "warm"])
+def test_a_confidence_temperature_out_of_range_is_refused(temperature):
+    with pytest.raises(RecipeError, match="confidence_temperature must be a positive number"):
+        RECIPE.replace(confidence_temperature=temperature)

@@ -76,6 +76,15 @@ def test_tiles_of_a_constant_image_agree_with_one_pass(made, monkeypatch):
     assert (tiled.argmax(0) == whole.argmax(0)).float().mean() > 0.8
 
 
+def test_refined_labels_are_as_sure_as_the_network_is_of_them(made):
+    image = np.random.default_rng(2).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    plain, sharp = made(image, refine=False), made(image, refine=True)
+    same = plain.labels == sharp.labels
+    assert 0 < same.mean() < 1
+    np.testing.assert_allclose(sharp.confidence[same], plain.confidence[same], atol=1e-6)
+    assert (sharp.confidence[~same] <= plain.confidence[~same]).all()
+
+
 def test_progress_counts_tiles_and_iterations_and_can_end_the_work(made, monkeypatch):
     monkeypatch.setattr(tiling, "TILE", 128)
     monkeypatch.setattr(tiling, "OVERLAP", 64)

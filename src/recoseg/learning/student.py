@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recoseg import images, palette
-from recoseg.decision import decided
+from recoseg.decision import decided, probability
 from recoseg.errors import InputError, RecosegError, StudentError, UnknownConcept
 from recoseg.images import RGB, ImageLike
 from recoseg.learning import tiling
@@ -161,6 +161,8 @@ class Student:
         height, width = image.shape[:2]
         chosen = sharpened(maps, image, sharpen) if refine else maps
         labels, confidence = decided(chosen, (height, width))
+        if refine:  # the CRF's own probabilities are near 1 nearly everywhere, right or wrong
+            confidence = probability(maps, labels, (height, width))
         return Segmentation(
             labels=labels.astype("uint8" if len(self.names) <= 256 else "uint16"),
             names=self.names,

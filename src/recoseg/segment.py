@@ -187,12 +187,12 @@ class Segmenter:
         compared = scores if self._medians is None else scores - level(self._medians, chosen)
         probabilities = self._probabilities(image, compared, sharpen if refine else None)
         size = (image.shape[0], image.shape[1])
-        winners, confidence = decided(probabilities, size)
+        winners, _ = decided(probabilities, size)
         if (sure := self.bank.recipe.confidence_temperature) is not None:
-            confidence = probability(torch.softmax(compared / sure, dim=0), winners, size)
+            probabilities = torch.softmax(compared / sure, dim=0)
         if self.shortlist is None and len(chosen) < maps.count:
             among = mass(maps, chosen, sure or self.crf.temperature, working)
-            confidence = confidence * decided(among, size)[1]
+            probabilities = probabilities * among
         labels = chosen.cpu().numpy()[winners]
         if self._limits is not None:
             weak = rejected(winners, scores, self._limits[chosen.cpu()])
@@ -200,7 +200,7 @@ class Segmenter:
         return Segmentation(
             labels=labels.astype(np.uint8 if len(self.names) <= 256 else np.uint16),
             names=self.names,
-            confidence=confidence,
+            confidence=probability(probabilities, winners, size),
             image=image,
             maps=(scores if len(chosen) == maps.count else maps.at(maps.grid)).cpu(),
         )

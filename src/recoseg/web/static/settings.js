@@ -5,15 +5,17 @@ import { $, percent } from "./dom.js";
 import { save, state } from "./state.js";
 
 const mine = state.segment;
+const ofStudent = () => mine.bank === STUDENT;
 /** The sliders' left ends, which mean "off": one step before the least that can be asked for. */
 const OFF = { strength: 0, strictness: 0.49 };
 
 /** Each slider: what it shows of the state, what it makes of its place, and its words. */
 const SLIDERS = {
   strength: {
-    place: () => mine.strength,
+    // A student's CRF is on or off.
+    place: () => ofStudent() ? Math.sign(mine.strength) : mine.strength,
     take: (place) => place,
-    words: () => mine.strength === OFF.strength ? "off" : mine.student ? "on"
+    words: () => mine.strength === OFF.strength ? "off" : ofStudent() ? "on"
       : mine.strength === 1 ? "usual" : `× ${mine.strength}`,
   },
   // The place is the exponent: a temperature is felt in ratios.
@@ -57,10 +59,9 @@ function say(name) {
 
 /** Offer what a bank or the student can be asked for. */
 export function suit(bank) {
-  mine.student = bank.id === STUDENT;
-  Object.assign($("strength"), mine.student ? { max: 1, step: 1 } : { max: 3, step: 0.1 });
+  Object.assign($("strength"), ofStudent() ? { max: 1, step: 1 } : { max: 3, step: 0.1 });
   $("strictness").disabled = !bank.calibrated;
-  $("temperature").disabled = mine.student;
+  $("temperature").disabled = ofStudent();
   for (const [name, { place }] of Object.entries(SLIDERS)) {
     $(name).value = place();
     say(name);
@@ -72,7 +73,7 @@ export function suit(bank) {
 export function settings() {
   const refine = mine.strength > OFF.strength;
   const common = { bank: mine.bank, concepts: mine.chosen[mine.bank] ?? [], refine };
-  if (mine.student) return common;
+  if (ofStudent()) return common;
   const strictness = $("strictness").disabled ? null : mine.strictness;
   return { ...common, strength: refine ? mine.strength : 1, temperature: mine.temperature, strictness };
 }

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 from recoseg import ConceptBank, Segmentation, Segmenter, Student, adapt, calibrate, evaluate
 from recoseg.datasets import Dataset
-from recoseg.learning.onnxgraph import export
 from recoseg.learning.plan import preset
 from recoseg.learning.pseudolabels import Ignoring
+from recoseg.student.onnx import export
 
 TEACHER = "teacher (ReCo + CRF)"
 

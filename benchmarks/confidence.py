@@ -19,11 +19,11 @@ import material
 import numpy as np
 
 from recoseg import ConceptBank, Segmenter
+from recoseg.crf.refine import refine
 from recoseg.datasets import Dataset
-from recoseg.models.trio import Models
-from recoseg.progress import track
+from recoseg.io.progress import track
+from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
-from recoseg.refine import refine
 
 BINS = 10
 WAYS = {"of scores": LITE, "of the crf": LITE.replace(confidence_temperature=None)}

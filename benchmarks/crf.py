@@ -29,7 +29,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage import data, transform
 
-from recoseg import refine
+from recoseg.crf import refine
 from recoseg.recipe import CRF
 
 ROOT = Path(__file__).resolve().parents[1]

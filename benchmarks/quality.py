@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from recoseg import Index
 from recoseg.datasets import Dataset
 from recoseg.errors import MissingWeights
-from recoseg.measuring import purity
-from recoseg.measuring.ablation import ablate
-from recoseg.measuring.points import Sweeps
+from recoseg.evaluation import purity
+from recoseg.evaluation.ablation import ablate
+from recoseg.evaluation.sweeps import Sweeps
 from recoseg.models import encoders, registry
 from recoseg.recipe import LITE
 

@@ -24,10 +24,10 @@ import machine
 import numpy as np
 import torch
 
-from recoseg import ledger, update
-from recoseg.archive import Item
-from recoseg.index import Index
-from recoseg.manifest import Manifest
+from recoseg.index import ledger, update
+from recoseg.index.index import Index
+from recoseg.index.manifest import Manifest
+from recoseg.io.archive import Item
 
 ROOT = Path(__file__).resolve().parents[1]
 CHUNK = 16384

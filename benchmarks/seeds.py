@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.oracles import cosegment as literal  # noqa: E402
 
-from recoseg.cosegment import cosegment  # noqa: E402
+from recoseg.building.cosegment import cosegment  # noqa: E402
 
 CHANNELS = 384
 SIDES = {224: 14, 448: 28}

@@ -19,10 +19,10 @@ import numpy as np
 
 from recoseg import ConceptBank, Segmenter, calibrate
 from recoseg.datasets import Dataset
-from recoseg.measuring.clock import Clock
-from recoseg.measuring.panels import Row, Rows
-from recoseg.models.trio import Models
-from recoseg.progress import track
+from recoseg.evaluation.clock import Clock
+from recoseg.evaluation.system_groups import Row, Rows
+from recoseg.io.progress import track
+from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
 
 QUANTILES = (0.5, 0.7, 0.8, 0.85, 0.9, 0.95)

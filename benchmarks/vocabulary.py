@@ -17,7 +17,7 @@ import material
 import numpy as np
 
 from recoseg import ConceptBank, Segmenter
-from recoseg.progress import track
+from recoseg.io.progress import track
 
 KINDS = {
     "building": "house tower castle church temple",

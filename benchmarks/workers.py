@@ -20,9 +20,9 @@ import machine
 import numpy as np
 import torch
 
-from recoseg.parallel import over
+from recoseg.crf.refine import refine
+from recoseg.io.parallel import over
 from recoseg.recipe import LITE
-from recoseg.refine import refine
 
 SIZE, CLASSES = (360, 480), 11
 

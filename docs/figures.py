@@ -15,11 +15,12 @@ import numpy as np
 from PIL import Image
 
 import recoseg
-from recoseg import images, palette
-from recoseg.models.base import batch, encode_twice
-from recoseg.models.trio import Models
-from recoseg.reference import saliency
-from recoseg.refine import refine
+from recoseg.building.reference import saliency
+from recoseg.crf.refine import refine
+from recoseg.drawing import palette
+from recoseg.io import images
+from recoseg.models.base import batch, encode_shared
+from recoseg.models.model_set import Models
 
 PHOTOS = {
     "skimage": ["chelsea.png", "astronaut.png", "coffee.png", "motorcycle_left.png", "rocket.jpg"],
@@ -76,7 +77,7 @@ def weights(photo: images.RGB, name: str) -> images.RGB:
     recipe = bank.recipe.replace(image_size=2 * SHORT)
     models = Models.load(recipe)
     square = images.square(photo, 2 * SHORT)
-    dense, features = encode_twice(models.dense, models.encoder, batch([square]))
+    dense, features = encode_shared(models.dense, models.encoder, batch([square]))
     contexts = [bank[context].reference for context in recipe.contexts]
     tiles = [(square, "photo")]
     for title, lgc, ce in [

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from recoseg.errors import InputError
-from recoseg.models.base import JointModel, PatchEncoder, encode_twice
+from recoseg.models.base import JointModel, PatchEncoder, encode_shared
 
 
 def pictures(count=2, height=96, width=160, seed=0):
@@ -136,7 +136,7 @@ class BothContract(JointContract, EncoderContract):
     """Of a model that is both, and may serve both from one pass."""
 
     def test_both_maps_from_one_pass_equal_the_two(self, joint):
-        dense, features = encode_twice(joint, joint, pictures())
+        dense, features = encode_shared(joint, joint, pictures())
         torch.testing.assert_close(dense, joint.dense(pictures()))
         torch.testing.assert_close(features, joint.features(pictures()))
 

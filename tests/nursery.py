@@ -16,20 +16,20 @@ from pathlib import Path
 
 import torch
 
-from recoseg import journal, update
-from recoseg.index import Index
+from recoseg.index import journal, update
+from recoseg.index.index import Index
 from tests.toys import Toy
 
 WRITING = ("ingest.py", "journal.py", "shards.py", "ledger.py", "durable.py", "update.py")
 PACKAGE = str(Path(update.__file__).parent)
 
 
-class Steady(Toy):
+class SmoothedSegmenter(Toy):
     def embed_images(self, batch: torch.Tensor) -> torch.Tensor:
         return torch.cat([Toy.embed_images(self, image[None]) for image in batch])
 
 
-class Slow(Steady):
+class Slow(SmoothedSegmenter):
     def embed_images(self, batch: torch.Tensor) -> torch.Tensor:
         time.sleep(0.01)
         return super().embed_images(batch)
@@ -54,7 +54,7 @@ def die_at_line(number: int) -> None:
 
 def work(source: str, out: str, flush_rows: int, dies: int | None) -> None:
     journal.FLUSH_ROWS, update.SHARD_ROWS = flush_rows, 23
-    model = Slow() if dies is None else Steady()
+    model = Slow() if dies is None else SmoothedSegmenter()
     if dies is not None:
         die_at_line(dies)
     Index.build(source, out, model=model, batch_size=2, workers=2, progress=False)

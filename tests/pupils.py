@@ -16,19 +16,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recoseg import images
-from recoseg.jobs import gather
+from recoseg.io import images
 from recoseg.learning.checkpoint import Checkpoint
-from recoseg.learning.deeplab import Architecture, Network
 from recoseg.learning.plan import Plan
-from recoseg.learning.pseudolabels import Teaching, taught, teach
+from recoseg.learning.pseudolabels import Teaching, read_pseudo_labels, teach
 from recoseg.learning.sampling import Sampler
-from recoseg.learning.student import Student
-from recoseg.learning.team import joined
+from recoseg.learning.team import join_processes
 from recoseg.learning.trainer import Trainer
 from recoseg.learning.training import Watch, train
 from recoseg.models import encoders
-from recoseg.segmentation import Segmentation
+from recoseg.runs.jobs import gather
+from recoseg.segmenting.result import Segmentation
+from recoseg.student.deeplab import Architecture, Network
+from recoseg.student.student import Student
 from tests.toys import COLOURS, paint
 
 NAMES = ("red", "green", "blue")
@@ -99,8 +99,8 @@ def fit(folder: Path, labels: Path, file: Path, plan: Plan = PLAN, **watch) -> T
     torch.set_num_threads(1)
     if not (labels / "coverage.json").exists():
         teaching(folder, labels)
-    sampler = Sampler(taught(gather([folder]), NAMES, labels).pairs, plan, 0)
-    with joined("cpu") as team:
+    sampler = Sampler(read_pseudo_labels(gather([folder]), NAMES, labels).pairs, plan, 0)
+    with join_processes("cpu") as team:
         trainer = Trainer(network(plan), plan, 0, team)
         train(trainer, sampler, Checkpoint(file, plan.to_dict()), Watch(progress=False, **watch))
     return trainer

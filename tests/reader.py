@@ -15,8 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import recoseg
-from recoseg import images, recipe
+from recoseg import recipe
 from recoseg.cli.app import app
+from recoseg.io import images
 from recoseg.learning import plan
 from recoseg.models import catalogue, registry
 from recoseg.reporting import showcase

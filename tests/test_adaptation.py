@@ -17,19 +17,19 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg import durable, images
 from recoseg.errors import InputError, RecosegError, TrainingError
-from recoseg.jobs import gather
+from recoseg.io import durable, images
 from recoseg.learning import adaptation
 from recoseg.learning.augment import augmented
 from recoseg.learning.plan import PRESETS, Plan, preset
-from recoseg.learning.pseudolabels import Ignoring, PseudoLabel, taught, teach
+from recoseg.learning.pseudolabels import Ignoring, PseudoLabel, read_pseudo_labels, teach
 from recoseg.learning.sampling import Pair, Sampler, read_labels
-from recoseg.learning.student import Student
-from recoseg.learning.team import SharedNorm, joined, share_norms
+from recoseg.learning.team import SharedNorm, join_processes, share_norms
 from recoseg.learning.trainer import Trainer, balanced
 from recoseg.learning.validation import Labelled
+from recoseg.runs.jobs import gather
 from recoseg.similarity import upsample
+from recoseg.student.student import Student
 from tests import pupils
 from tests.pupils import PLAN, colour_segmenter, paint_scenes, teaching
 
@@ -99,7 +99,7 @@ def test_labels_are_kept_and_readable_by_others(scenes, tmp_path):
 
     again = teach(gather([scenes]), refuses, pupils.NAMES, tmp_path / "out", {}, progress=False)
     assert again == first
-    assert taught(gather([scenes]), pupils.NAMES, tmp_path / "out").pairs == first.pairs
+    assert read_pseudo_labels(gather([scenes]), pupils.NAMES, tmp_path / "out").pairs == first.pairs
 
 
 def test_photos_below_a_folder_named_labels_are_labelled(scenes, tmp_path):
@@ -459,7 +459,7 @@ def test_balanced_weights_are_one_in_the_mean_pixel():
 def test_the_balanced_loss_is_the_weighted_mean():
     """Against a loop over pixels, before any step."""
     plan = pupils.PLAN.replace(balance=0.5, average=0.0)
-    with joined("cpu") as team:
+    with join_processes("cpu") as team:
         trainer = Trainer(pupils.network(plan), plan, 0, team, [0.7, 0.2, 0.1])
         generator = torch.Generator().manual_seed(0)
         pixels = torch.randint(0, 256, (4, 3, 64, 64), generator=generator).byte()

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from recoseg.archive import Archive
 from recoseg.errors import ArchiveError, ImageError
-from recoseg.sources import Item, from_id, read_file, to_id
+from recoseg.io.archive import Archive
+from recoseg.io.sources import Item, from_id, read_file, to_id
 from tests.toys import COLOURS, paint
 
 NAMES = ["b.png", "a/z.jpg", "a/b/deep.PNG", "with space.png", "ünïcode 写真.png", "#hash.png"]

@@ -9,11 +9,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from recoseg import sealed
-from recoseg.bankfile import SEAL
-from recoseg.concept import SHARES
-from recoseg.concepts import ConceptBank
+from recoseg.concepts.bank import ConceptBank
+from recoseg.concepts.bankfile import SEAL
+from recoseg.concepts.concept import SHARES
 from recoseg.errors import BankError, InputError, RecosegError
+from recoseg.io import sealed
 from tests.test_concepts import Memory, archive, assert_same, build, models, picture
 
 __all__ = ["models"]
@@ -214,5 +214,5 @@ def test_evidence_draws_a_sheet(bank, tmp_path):
 
 
 def test_the_everyday_bank_is_opened_by_name(bank, tmp_path, monkeypatch):
-    monkeypatch.setattr("recoseg.concepts.EVERYDAY", bank.save(tmp_path / "a.bank"))
+    monkeypatch.setattr("recoseg.concepts.bank.EVERYDAY", bank.save(tmp_path / "a.bank"))
     assert ConceptBank.everyday().names == bank.names

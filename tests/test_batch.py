@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recoseg import batch, durable, identity, images
-from recoseg.concept import SHARES
-from recoseg.concepts import ConceptBank
-from recoseg.errors import IndexBusy, InputError
-from recoseg.jobs import gather
-from recoseg.models.trio import Models
+from recoseg.concepts.bank import ConceptBank
+from recoseg.concepts.concept import SHARES
+from recoseg.errors import InputError, Locked
+from recoseg.io import durable, images
+from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
+from recoseg.runs import batch, identity
+from recoseg.runs.jobs import gather
 from tests.toys import Toy, paint
 
 
@@ -144,7 +145,7 @@ def test_an_error_that_is_not_the_image_s_ends_the_run(photos, tmp_path):
 def test_two_runs_into_one_folder_exclude_each_other(photos, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with durable.lock(out / ".lock", "out"), pytest.raises(IndexBusy):
+    with durable.lock(out / ".lock", "out"), pytest.raises(Locked):
         go(photos, out)
 
 

@@ -15,10 +15,11 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from recoseg import images, recipe
+from recoseg import recipe
 from recoseg.cli.app import app
 from recoseg.cli.guide import explained
-from recoseg.concepts import ConceptBank
+from recoseg.concepts.bank import ConceptBank
+from recoseg.io import images
 from recoseg.models import catalogue, registry
 from tests.toys import Toy, paint
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from recoseg import Index, images, recipe
+from recoseg import Index, recipe
 from recoseg.cli.app import app
-from recoseg.concepts import ConceptBank
+from recoseg.concepts.bank import ConceptBank
+from recoseg.io import images
 from recoseg.learning import plan
 from recoseg.models import registry
 from tests.pupils import PLAN, paint_scenes

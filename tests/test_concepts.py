@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from recoseg import images
-from recoseg.concept import Concept
-from recoseg.concepts import ConceptBank
+from recoseg.building.retrieve import retrieve
+from recoseg.concepts.bank import ConceptBank
+from recoseg.concepts.concept import Concept
 from recoseg.errors import (
     ArchiveError,
     BankError,
@@ -22,11 +22,11 @@ from recoseg.errors import (
     InputError,
     UnknownConcept,
 )
-from recoseg.index import Hit, Index
+from recoseg.index.index import Hit, Index
+from recoseg.io import images
 from recoseg.models.base import batch
-from recoseg.models.trio import Models
+from recoseg.models.model_set import Models
 from recoseg.recipe import Recipe
-from recoseg.retrieve import retrieve
 from tests.oracles import bank as oracle
 from tests.toys import COLOURS, Toy, paint
 

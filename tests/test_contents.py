@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from recoseg.contents import described, remedy, suffixes, unread
+from recoseg.io.filetypes import described, remedy, suffixes, unread
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recoseg.cosegment import cosegment
+from recoseg.building.cosegment import cosegment
 from recoseg.errors import InputError
 from recoseg.similarity import unit
 from tests.oracles import cosegment as oracle

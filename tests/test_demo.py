@@ -10,10 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 import recoseg
-from recoseg import images, recipe
+from recoseg import recipe
 from recoseg.cli.app import app
+from recoseg.io import images
 from recoseg.models import registry
-from recoseg.models.trio import Models
+from recoseg.models.model_set import Models
 from recoseg.reporting import showcase
 from tests.toys import Toy, paint
 

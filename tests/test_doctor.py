@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from recoseg import doctor
+from recoseg.cli import doctor
 from recoseg.cli.app import app
-from recoseg.concepts import ConceptBank
+from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import BankError
 from recoseg.models.weights import hub_cache
 

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from recoseg import durable
-from recoseg.errors import IndexBusy, RecosegError
+from recoseg.errors import Locked, RecosegError
+from recoseg.io import durable
 
 
 def test_a_write_replaces_all(tmp_path):
@@ -60,11 +60,11 @@ def test_a_lock_excludes_until_it_is_left(tmp_path):
     path = tmp_path / "lock"
     with durable.lock(path, "the index"):
         with (
-            pytest.raises(IndexBusy, match=rf"\(process {os.getpid()}\) is at work on the index"),
+            pytest.raises(Locked, match=rf"\(process {os.getpid()}\) is at work on the index"),
             durable.lock(path, "the index"),
         ):
             pass
-        with pytest.raises(IndexBusy), durable.lock(path, "the index"):
+        with pytest.raises(Locked), durable.lock(path, "the index"):
             pass
     with durable.lock(path, "the index"):
         pass
@@ -87,7 +87,7 @@ def test_one_of_many_threads_gets_the_lock(tmp_path):
             with durable.lock(tmp_path / "lock", "it"):
                 got.append("in")
                 end.wait(10)
-        except IndexBusy:
+        except Locked:
             got.append("out")
             end.wait(10)
 
@@ -101,18 +101,18 @@ def test_one_of_many_threads_gets_the_lock(tmp_path):
 
 def test_a_folder_is_made_with_those_above_it_and_again(tmp_path):
     for _ in range(2):
-        assert durable.folder(tmp_path / "a" / "b").is_dir()
+        assert durable.make_folder(tmp_path / "a" / "b").is_dir()
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])
 def test_a_file_in_the_place_of_a_folder_is_one_sentence(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(RecosegError, match="because a file is in its place"):
-        durable.folder(tmp_path / name)
+        durable.make_folder(tmp_path / name)
 
 
 def test_room_for_a_folder_is_looked_at_and_nothing_is_made(tmp_path, monkeypatch):
-    assert durable.room(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert durable.check_writable(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     (tmp_path / "dead").symlink_to("nowhere")
@@ -120,7 +120,7 @@ def test_room_for_a_folder_is_looked_at_and_nothing_is_made(tmp_path, monkeypatc
         with pytest.raises(
             RecosegError, match="cannot be a folder, because a file is in its place"
         ):
-            durable.room(tmp_path / taken)
+            durable.check_writable(tmp_path / taken)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(RecosegError, match=f"nothing may be written in {tmp_path}; choose"):
-        durable.room(tmp_path / "a" / "b")
+        durable.check_writable(tmp_path / "a" / "b")

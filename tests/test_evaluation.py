@@ -10,21 +10,21 @@ from PIL import Image
 import recoseg
 from recoseg import datasets
 from recoseg.errors import DatasetError, InputError
-from recoseg.measuring import purity
-from recoseg.measuring.ablation import ablate
-from recoseg.measuring.clock import Clock
-from recoseg.measuring.evaluation import Run, evaluate
-from recoseg.measuring.gallery import gallery
-from recoseg.measuring.panels import Row, Rows
-from recoseg.measuring.points import Sweeps
-from recoseg.measuring.predictions import Predictions
-from recoseg.measuring.protocols import Protocol, available, protocol
-from recoseg.measuring.remembrance import remembering
-from recoseg.measuring.results import Report
-from recoseg.measuring.subsets import Subset
-from recoseg.models.trio import Models
+from recoseg.evaluation import purity
+from recoseg.evaluation.ablation import ablate
+from recoseg.evaluation.clock import Clock
+from recoseg.evaluation.encoding_cache import cache_encodings
+from recoseg.evaluation.evaluate import Run, evaluate
+from recoseg.evaluation.gallery import gallery
+from recoseg.evaluation.predictions import Predictions
+from recoseg.evaluation.protocols import Protocol, available, protocol
+from recoseg.evaluation.results import Report
+from recoseg.evaluation.subsets import Subset
+from recoseg.evaluation.sweeps import Sweeps
+from recoseg.evaluation.system_groups import Row, Rows
+from recoseg.models.model_set import Models
 from recoseg.recipe import CRF, LITE
-from recoseg.segment import Segmenter
+from recoseg.segmenting.segmenter import Segmenter
 from tests.toys import Toy, paint
 
 NAMES = ("red", "green", "blue")
@@ -326,7 +326,7 @@ def test_remembered_maps_are_the_model_s_own():
     import torch
 
     toy = Toy()
-    memory = remembering(Models(toy, toy, toy), most_bytes=2 * 5 * 1024)
+    memory = cache_encodings(Models(toy, toy, toy), most_bytes=2 * 5 * 1024)
     batch = torch.rand(5, 3, 32, 32)
     expected = toy.features(batch)
     before = toy.calls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recoseg.evidence import Pictures
+from recoseg.concepts.evidence import Pictures
 
 
 def test_the_layer_is_opaque_where_it_is_hottest_and_clear_where_it_is_cold():

@@ -19,10 +19,10 @@ from pycocotools.coco import COCO
 from recoseg import exporting
 from recoseg.datasets.base import read_values
 from recoseg.datasets.folder import read_names
-from recoseg.errors import ImageError, IndexBusy, InputError
+from recoseg.errors import ImageError, InputError, Locked
 from recoseg.exporting import naming
 from recoseg.exporting.rasters import standard_colours
-from recoseg.segmentation import Segmentation
+from recoseg.segmenting.result import Segmentation
 from tests.exported import NAMES, beside_photos, go, hard_labels
 from tests.test_polygons import by_coco, unbrushed
 
@@ -310,7 +310,7 @@ def test_two_writers_of_one_folder_exclude_each_other(relative):
         yield relative[0]
         go(relative, "masks")
 
-    with pytest.raises(IndexBusy):
+    with pytest.raises(Locked):
         go(rivals(), "masks")
 
 

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from recoseg import images
 from recoseg.errors import ImageError, InputError
-from recoseg.quiet import quiet
+from recoseg.io import images
+from recoseg.io.pil_warnings import silence_pillow
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -338,7 +338,7 @@ class TestQuiet:
         first_in, second_in, first_out = (threading.Event() for _ in range(3))
 
         def first() -> None:
-            with quiet():
+            with silence_pillow():
                 first_in.set()
                 second_in.wait(10)
             first_out.set()
@@ -346,7 +346,7 @@ class TestQuiet:
         thread = threading.Thread(target=first)
         thread.start()
         first_in.wait(10)
-        with quiet():
+        with silence_pillow():
             second_in.set()
             first_out.wait(10)
             warnings.warn_explicit("from Pillow", UserWarning, "x.py", 1, module="PIL.Image")

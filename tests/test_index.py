@@ -18,20 +18,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recoseg import durable, journal, neighbours, update
-from recoseg.archive import Archive
 from recoseg.errors import (
     ArchiveError,
-    IndexBusy,
     IndexDamaged,
     IndexMismatch,
     InputError,
+    Locked,
     RecosegError,
     UnknownModel,
 )
-from recoseg.index import Changes, Hit, Index
+from recoseg.index import journal, search, update
+from recoseg.index.index import Changes, Hit, Index
+from recoseg.index.shards import Shards
+from recoseg.io import durable
+from recoseg.io.archive import Archive
 from recoseg.models import registry
-from recoseg.shards import Shards
 from tests.test_archive import png, tar
 from tests.toys import COLOURS, Toy, paint
 
@@ -424,9 +425,9 @@ class TestRefusals:
 
     def test_two_writers_in_one_process(self, built, photos):
         with durable.lock(built.path / "lock", "it"):
-            with pytest.raises(IndexBusy, match=r"process \d+\) is at work on .*wait"):
+            with pytest.raises(Locked, match=r"process \d+\) is at work on .*wait"):
                 Index.build(photos, built.path, model=Toy(), progress=False)
-            with pytest.raises(IndexBusy):
+            with pytest.raises(Locked):
                 add(built)
         assert add(built).unchanged == 5
 
@@ -630,11 +631,11 @@ def test_search_is_exact(n, dim, k, size, q, seed):
     alive = rng.random(n) < 0.8
     queries = F.normalize(torch.from_numpy(rng.standard_normal((q, dim))).float(), dim=1)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "_rows", lambda _dim, _queries: 1 + seed % 7)
-        patch.setattr(neighbours, "TILE", 3)
-        patch.setattr(neighbours, "SCORE_BYTES", 64 * (seed % 3))
+        patch.setattr(search, "_rows", lambda _dim, _queries: 1 + seed % 7)
+        patch.setattr(search, "TILE", 3)
+        patch.setattr(search, "SCORE_BYTES", 64 * (seed % 3))
         shards, half = store(Path(folder) / "s", rows, size)
-        found = neighbours.nearest(shards, alive, queries, k)
+        found = search.nearest(shards, alive, queries, k)
     for query, (got, scores) in zip(queries.double().numpy(), found, strict=True):
         want = oracle(half, alive, query, k)
         np.testing.assert_allclose(scores, [score for _, score in want], atol=1e-12)
@@ -650,23 +651,23 @@ def test_neither_blocks_nor_other_queries_change_a_result(tmp_path, monkeypatch)
     shards, _ = store(tmp_path, rng.standard_normal((3000, 32)), 1000)
     queries = F.normalize(torch.randn(8, 32, generator=torch.Generator().manual_seed(0)), dim=1)
     alive = np.ones(3000, dtype=bool)
-    together = neighbours.nearest(shards, alive, queries, 10)
-    monkeypatch.setattr(neighbours, "_rows", lambda _dim, _queries: 37)
+    together = search.nearest(shards, alive, queries, 10)
+    monkeypatch.setattr(search, "_rows", lambda _dim, _queries: 37)
     for query, (rows, scores) in zip(queries, together, strict=True):
-        [(alone, same)] = neighbours.nearest(shards, alive, query[None], 10)
+        [(alone, same)] = search.nearest(shards, alive, query[None], 10)
         np.testing.assert_array_equal(alone, rows)
         np.testing.assert_array_equal(same, scores)
 
 
 def test_threads_change_no_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(neighbours, "_rows", lambda _dim, _queries: 50)
+    monkeypatch.setattr(search, "_rows", lambda _dim, _queries: 50)
     shards, _ = store(tmp_path, np.random.default_rng(0).standard_normal((2000, 16)), 300)
     queries = F.normalize(torch.randn(4, 16, generator=torch.Generator().manual_seed(0)), dim=1)
     alive = np.arange(2000) % 5 > 0
     results = []
     for count in (1, 2, 5):
         torch.set_num_threads(count)
-        results.append(neighbours.nearest(shards, alive, queries, 30))
+        results.append(search.nearest(shards, alive, queries, 30))
     for other in results[1:]:
         for (rows, scores), (same, equal) in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(rows, same)
@@ -679,22 +680,22 @@ def test_fp16_rounding_does_not_reorder(tmp_path):
     rows = rng.standard_normal(64) + 1e-3 * rng.standard_normal((500, 64))
     shards, half = store(tmp_path, rows, 128)
     query = rows[0] / np.linalg.norm(rows[0])
-    [(got, _)] = neighbours.nearest(shards, np.ones(500, bool), torch.from_numpy(query)[None], 20)
+    [(got, _)] = search.nearest(shards, np.ones(500, bool), torch.from_numpy(query)[None], 20)
     exact = (half.astype(np.float64) * query.astype(np.float32)).sum(1)
     exact /= np.linalg.norm(half.astype(np.float64), axis=1)
     np.testing.assert_array_equal(got[:20], np.argsort(-exact, kind="stable")[:20])
 
 
 def test_mean_of_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(neighbours, "_rows", lambda _dim, _queries: 7)
+    monkeypatch.setattr(search, "_rows", lambda _dim, _queries: 7)
     rng = np.random.default_rng(0)
     shards, half = store(tmp_path, rng.standard_normal((50, 8)), 20)
     counts = rng.integers(0, 3, 50).astype(np.int32)
     unit = half.astype(np.float64)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     expected = (unit * counts[:, None]).sum(0) / counts.sum()
-    np.testing.assert_allclose(neighbours.mean(shards, counts), expected, atol=1e-6)
-    assert not neighbours.mean(shards, np.zeros(50, dtype=np.int32)).any()
+    np.testing.assert_allclose(search.mean(shards, counts), expected, atol=1e-6)
+    assert not search.mean(shards, np.zeros(50, dtype=np.int32)).any()
 
 
 class TestSearch:

@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from recoseg.errors import InputError
-from recoseg.measuring import metrics
-from recoseg.measuring.metrics import VOID, Counts
+from recoseg.evaluation import metrics
+from recoseg.evaluation.metrics import VOID, Counts
 
 
 def maps(seed, classes, predictions, shape=(17, 23), void=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recoseg import palette
+from recoseg.drawing import palette
 from recoseg.errors import InputError
 
 

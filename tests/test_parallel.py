@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from recoseg.parallel import ahead, over, threads
+from recoseg.io.parallel import ahead, over, threads
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoseg import progress
-from recoseg.progress import reporting, summary, track
+from recoseg.io import progress
+from recoseg.io.progress import reporting, summary, track
 
 
 class Terminal(io.StringIO):

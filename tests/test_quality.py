@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from recoseg import recipe
-from recoseg.concept import Concept
-from recoseg.concepts import ConceptBank
+from recoseg.concepts.bank import ConceptBank
+from recoseg.concepts.concept import Concept
+from recoseg.concepts.evidence import Evidence, Seed
 from recoseg.errors import IndexMismatch
-from recoseg.evidence import Evidence, Seed
-from recoseg.index import Index
-from recoseg.models.trio import Models
+from recoseg.index.index import Index
+from recoseg.models.model_set import Models
 from recoseg.reporting import checkup, conceptpage, quality
 from recoseg.reporting.advice import Files, advise
 from tests.test_report import Page

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recoseg import lattice
+from recoseg.crf import lattice
+from recoseg.crf.hash_table import KeyTable
+from recoseg.crf.meanfield import mean_field
+from recoseg.crf.refine import Field, refine
 from recoseg.errors import InputError
-from recoseg.keytable import KeyTable
-from recoseg.meanfield import mean_field
 from recoseg.recipe import CRF
-from recoseg.refine import Field, refine
 from tests.oracles import crf as slow
 
 SMALL = CRF(bilateral_xy=8, bilateral_rgb=20)

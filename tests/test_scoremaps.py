@@ -9,10 +9,19 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recoseg import images
-from recoseg.models.trio import Models
+from recoseg.io import images
+from recoseg.models.model_set import Models
 from recoseg.recipe import Recipe
-from recoseg.scoremaps import LARGE, LONGEST, STEP, TILE, ScoreMaps, Scorer, _Blend, offsets
+from recoseg.segmenting.scoremaps import (
+    LARGE,
+    LONGEST,
+    STEP,
+    TILE,
+    ScoreMaps,
+    Scorer,
+    _Blend,
+    offsets,
+)
 from recoseg.similarity import cosine_map, upsample
 from tests.oracles import segment as oracle
 from tests.toys import COLOURS, Toy

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from recoseg.concept import SHARES, Concept
-from recoseg.concepts import ConceptBank
-from recoseg.decision import WORKING_PIXELS, decided, probability, working_size
+from recoseg.concepts.bank import ConceptBank
+from recoseg.concepts.concept import SHARES, Concept
 from recoseg.errors import BankError, ImageError, InputError, RecipeError, UnknownConcept
-from recoseg.models.trio import Models
+from recoseg.models.model_set import Models
 from recoseg.recipe import CRF, Recipe
-from recoseg.segment import Segmenter
-from recoseg.shortlist import CANDIDATES, winning
+from recoseg.segmenting.candidates import CANDIDATES, winning
+from recoseg.segmenting.decision import WORKING_PIXELS, pick_winners, probability, working_size
+from recoseg.segmenting.segmenter import Segmenter
 from recoseg.similarity import unit, upsample, upsample_rows
 from tests.toys import COLOURS, Toy, paint
 
@@ -339,7 +339,7 @@ def test_bands_of_rows_are_those_of_the_whole(h, w, more, wider):
     assert torch.allclose(found, whole, atol=1e-10, rtol=0)
     rough = torch.cat([upsample_rows(maps.float(), size, band) for band in bands], dim=1)
     assert torch.allclose(rough, whole.float(), atol=1e-6, rtol=0)
-    labels, confidence = decided(maps.float().softmax(dim=0), size)
+    labels, confidence = pick_winners(maps.float().softmax(dim=0), size)
     assert labels.shape == confidence.shape == size
     assert confidence.max() <= 1
 

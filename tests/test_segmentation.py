@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from recoseg import palette
+from recoseg.drawing import palette
 from recoseg.errors import InputError, RecosegError
-from recoseg.segmentation import UNKNOWN, Segmentation
+from recoseg.segmenting.result import UNKNOWN, Segmentation
 
 NAMES = ("road", "tree", "fire hydrant")
 

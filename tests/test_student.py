@@ -10,11 +10,11 @@ import safetensors.torch
 import torch
 
 from recoseg.errors import InputError, MissingWeights, StudentError, UnknownConcept, UnknownModel
-from recoseg.learning import student as module
-from recoseg.learning import tiling
-from recoseg.learning.deeplab import Architecture, Network, fitted
-from recoseg.learning.student import Student, is_student
 from recoseg.models import encoders
+from recoseg.student import student as module
+from recoseg.student import tiling
+from recoseg.student.deeplab import Architecture, Network, fitted
+from recoseg.student.student import Student, is_student
 from tests import pupils
 
 

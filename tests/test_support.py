@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recoseg import support
-from recoseg.cosegment import cosegment
+from recoseg.building import support
+from recoseg.building.cosegment import cosegment
 from tests.oracles import cosegment as oracle
 
 problems = st.tuples(

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import recoseg
-from recoseg import thresholds
-from recoseg.concept import SHARES, Concept
-from recoseg.concepts import ConceptBank
+from recoseg.building import calibration
+from recoseg.building.calibration import calibrate
+from recoseg.concepts.bank import ConceptBank
+from recoseg.concepts.concept import SHARES, Concept
 from recoseg.errors import ArchiveError, BankError, ImageError, InputError
-from recoseg.models.trio import Models
+from recoseg.models.model_set import Models
 from recoseg.recipe import Recipe
-from recoseg.scoremaps import Scorer
-from recoseg.segment import Segmenter
-from recoseg.thresholds import calibrate
+from recoseg.segmenting.scoremaps import Scorer
+from recoseg.segmenting.segmenter import Segmenter
 from tests.toys import COLOURS, Toy
 
 NAMES = ("red", "green", "blue")
@@ -145,7 +145,7 @@ def test_levels_are_the_quantiles_of_their_shares_and_rise(models):
         for share, level in zip(SHARES, concept.levels, strict=True):
             below = float((values < level).float().mean())
             assert below == pytest.approx(share, abs=2 / values.numel() + 1e-3)
-        assert concept.threshold == concept.level(thresholds.QUANTILE)
+        assert concept.threshold == concept.level(calibrate.QUANTILE)
         between = (concept.level(0.5) + concept.level(0.6)) / 2
         assert concept.level(0.55) == pytest.approx(between)
         assert (concept.level(0), concept.level(1)) == (concept.levels[0], concept.levels[-1])
@@ -239,7 +239,7 @@ def test_the_order_of_the_archive_does_not_matter(models):
 
 def test_more_than_16_million_values_have_a_quantile(models, monkeypatch):
     many = np.linspace(0, 1, 1 + (1 << 24), dtype=np.float32)[None]
-    monkeypatch.setattr(thresholds, "_scores", lambda *_: many)
+    monkeypatch.setattr(calibration, "_scores", lambda *_: many)
     bank = run(bank_of(models, names=("red",)), Memory({}), models, quantile=0.75)
     assert bank["red"].threshold == pytest.approx(0.75, abs=1e-6)
 

@@ -10,7 +10,7 @@ from training import everyday_bank, lite_head, words
 
 from recoseg import ConceptBank, Segmenter
 from recoseg.models import registry
-from recoseg.models.trio import Models
+from recoseg.models.model_set import Models
 
 
 def test_tags_with_too_few_photos_are_left_out(tmp_path):

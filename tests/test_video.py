@@ -12,12 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg import exporting, images
-from recoseg.concepts import ConceptBank
-from recoseg.errors import IndexBusy, InputError, VideoError
-from recoseg.models.trio import Models
+from recoseg import exporting
+from recoseg.concepts.bank import ConceptBank
+from recoseg.errors import InputError, Locked, VideoError
+from recoseg.io import images
+from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
-from recoseg.segment import Segmenter
+from recoseg.segmenting.segmenter import Segmenter
 from recoseg.video import clip as module
 from recoseg.video import frames, overlay, segment_video
 from recoseg.video.frames import natural, open_frames
@@ -388,7 +389,7 @@ def test_two_runs_into_one_folder_exclude_each_other(tmp_path, segmenter):
     source = film(tmp_path / "in.mp4", [plain("red")] * 2)
 
     def rival(done, total):
-        with pytest.raises(IndexBusy):
+        with pytest.raises(Locked):
             go(source, segmenter, tmp_path / "out")
 
     segment_video(source, segmenter, tmp_path / "out", progress=rival)

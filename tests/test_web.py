@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg import exporting, palette
-from recoseg.concepts import ConceptBank
+from recoseg import exporting
+from recoseg.concepts.bank import ConceptBank
+from recoseg.drawing import palette
 from recoseg.errors import RecosegError
 from recoseg.web.banks import GROUPS
 from recoseg.web.encodings import Encodings

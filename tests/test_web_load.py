@@ -18,7 +18,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from recoseg import images
+from recoseg.io import images
 from tests.test_cli import on_toys, paint_all, run
 from tests.toys import paint
 
@@ -26,11 +26,11 @@ ROOT = Path(__file__).parents[1]
 CLIENTS, REQUESTS, WARM = 32, 500, 100
 SERVER = """
 import pathlib, pytest, sys
-from recoseg import concepts
+from recoseg.concepts import bank
 from recoseg.cli import main
 from tests.test_cli import on_toys
 on_toys(pytest.MonkeyPatch())
-concepts.EVERYDAY = pathlib.Path(sys.argv[1])
+bank.EVERYDAY = pathlib.Path(sys.argv[1])
 sys.argv = ["recoseg", *sys.argv[2:]]
 main()
 """

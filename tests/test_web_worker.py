@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from recoseg.concepts import ConceptBank
+from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import ImageError
 from recoseg.web.failures import Busy, Missing
 from recoseg.web.worker import KEPT, Job, Worker

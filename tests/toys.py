@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from recoseg import images
+from recoseg.io import images
 
 COLOURS = {
     "red": (220, 30, 30),

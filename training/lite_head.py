@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recoseg import images
+from recoseg.io import images
 from recoseg.models.base import batch
 from recoseg.models.lite import IMAGE_WEIGHTS, INPUT_SIZE, TEXT_WEIGHTS, load_trunk
 from recoseg.models.minilm import MiniLM

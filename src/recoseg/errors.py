@@ -35,7 +35,7 @@ class IndexDamaged(RecosegError):
     """A folder is not an index, or a part of it is missing or broken."""
 
 
-class IndexBusy(RecosegError):
+class Locked(RecosegError):
     """Another process is writing the same index."""
 
 

@@ -10,7 +10,7 @@ import typer
 
 from recoseg.cli.concept_options import open_bank
 from recoseg.cli.dataset_verbs import named
-from recoseg.cli.output import Device, Json, Quiet, placed, room, show
+from recoseg.cli.output import Device, Json, Quiet, check_output_file, check_output_folder, show
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ def adapt(
     Example:
         recoseg adapt photos --bank street.bank --out student
     """
-    from recoseg import Segmenter, jobs
+    from recoseg import Segmenter
     from recoseg.learning import adaptation, plan
     from recoseg.learning.pseudolabels import Ignoring
+    from recoseg.runs import jobs
 
-    jobs.gather([folder], leave_out=room(out))  # before the model is loaded
+    jobs.gather([folder], leave_out=check_output_folder(out))  # before the model is loaded
     chosen = plan.preset(preset).replace(iterations=iterations, batch=batch, encoder=encoder)
-    validation = _validation(val_images, val_masks)
     adaptation.adapt(
         Segmenter(open_bank(bank), named(concepts), unknown=unknown, device=device),
         folder,
@@ -84,7 +84,7 @@ def adapt(
         seed=seed,
         rounds=rounds,
         ignoring=Ignoring(confidence),
-        validate=validation,
+        validate=_validation(val_images, val_masks),
         validate_every=max(1, chosen.iterations // 10),
         select=select,
         device=device,
@@ -111,11 +111,11 @@ def onnx(
         recoseg onnx student/student.safetensors student.onnx --photos photos
     """
     from recoseg.cli.concept_options import photos_of
-    from recoseg.learning import onnxgraph
-    from recoseg.learning.student import Student
+    from recoseg.student import onnx
+    from recoseg.student.student import Student
 
-    placed(out)
-    made = onnxgraph.export(Student.open(student), out, photos=photos_of(photos or ()), int8=int8)
+    check_output_file(out)
+    made = onnx.export(Student.open(student), out, photos=photos_of(photos or ()), int8=int8)
     agreement = "not compared" if made.agreement is None else f"{made.agreement:.2%}"
     data = {"onnx": str(made.path), "agreement": made.agreement, "int8": made.int8}
     show(data, ("file", "pixels that agree"), [(made.path, agreement)], as_json=as_json)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from recoseg import __version__
+from recoseg._version import VERSION
 from recoseg.cli import (
     adapt_verbs,
     archive_verbs,
@@ -132,7 +132,7 @@ def root(
 def _version(wanted: bool) -> None:
     """Show the version and exit."""
     if wanted:
-        typer.echo(f"recoseg {__version__}")
+        typer.echo(f"recoseg {VERSION}")
         raise typer.Exit
 
 

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recoseg.cli.output import Device, Json, Preset, Quiet, placed, room, say, show, warn
+from recoseg.cli.output import (
+    Device,
+    Json,
+    Preset,
+    Quiet,
+    check_output_file,
+    check_output_folder,
+    say,
+    show,
+    warn,
+)
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
-    from recoseg.index import Hit, Index
+    from recoseg.index.index import Hit, Index
 
 
 def index(
@@ -43,9 +53,10 @@ def index(
     from recoseg import Archive
 
     found = Archive.open(photos)  # before torch is imported: a misspelt path is told at once
-    room(out)
+    check_output_folder(out)
     warn(found.unread)
-    from recoseg import Index, recipe, update
+    from recoseg import Index, recipe
+    from recoseg.index import update
     from recoseg.models import registry
 
     if not moved:
@@ -84,7 +95,7 @@ def search(
     from recoseg.models import prompts, registry
 
     if sheet is not None:
-        placed(sheet)
+        check_output_file(sheet)
     opened = Index.open(index)
     if not all(phrase.strip() for phrase in words):
         raise InputError("one of the phrases is empty; say what to look for.")
@@ -108,7 +119,7 @@ def search(
 
 
 def _draw(index: Index, found: Mapping[str, Sequence[Hit]], path: Path) -> None:
-    from recoseg import palette
+    from recoseg.drawing import palette
 
     tiles = [
         (index.image(id, at_least=256), f"{id}\n{phrase} {score:.3f}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recoseg.cli.output import placed
+from recoseg.cli.output import check_output_file
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def new(bank: Path, replace: bool) -> Path:
             f"{bank} is there already; add to it with `recoseg concept add`, or write over it with "
             "--replace."
         )
-    return placed(bank)
+    return check_output_file(bank)
 
 
 def open_index(
@@ -96,7 +96,7 @@ def examples_of(texts: Sequence[str] | None) -> dict[str, list[Path]] | None:
 
 def photos_of(given: Sequence[str]) -> list[Path]:
     """The images of files, folders and patterns."""
-    from recoseg.jobs import gather
+    from recoseg.runs.jobs import gather
 
     return [job.source for job in gather(given)]
 

@@ -27,7 +27,7 @@ from recoseg.cli.concept_options import (
 )
 from recoseg.cli.concept_output import advise, described, listed, save
 from recoseg.cli.guide import Verbs
-from recoseg.cli.output import Device, Json, Preset, Quiet, placed, say, show
+from recoseg.cli.output import Device, Json, Preset, Quiet, check_output_file, say, show
 from recoseg.errors import InputError
 
 GUIDE = """Make, change and look into a bank of concepts.
@@ -66,7 +66,7 @@ def build(
         recoseg concept build mine.bank --examples bollard=bollards
     """
     from recoseg import ConceptBank, recipe
-    from recoseg.models.trio import Models
+    from recoseg.models.model_set import Models
 
     new(bank, replace)
     wanted, shown, left_out = concepts_of(names), examples_of(examples), pairs_of(exclude)
@@ -106,9 +106,9 @@ def add(
         recoseg concept add street.bank "fire hydrant" -i photos.index
     """
     from recoseg import ConceptBank
-    from recoseg.models.trio import Models
+    from recoseg.models.model_set import Models
 
-    placed(out or bank)
+    check_output_file(out or bank)
     opened = ConceptBank.open(bank)
     grown = opened.add(
         concepts_of(names),
@@ -145,9 +145,9 @@ def rebuild(
         recoseg concept rebuild street.bank car -i photos.index --exclude photo.jpg
     """
     from recoseg import ConceptBank
-    from recoseg.models.trio import Models
+    from recoseg.models.model_set import Models
 
-    placed(out or bank)
+    check_output_file(out or bank)
     opened = ConceptBank.open(bank)
     rebuilt = opened.rebuild(
         name,
@@ -179,9 +179,9 @@ def calibrate(
     """
     from recoseg import ConceptBank, Index
     from recoseg import calibrate as thresholds
-    from recoseg.models.trio import Models
+    from recoseg.models.model_set import Models
 
-    placed(out or bank)
+    check_output_file(out or bank)
     opened = ConceptBank.open(bank)
     models = Models.load(opened.recipe, device)
     calibrated = thresholds(opened, Index.open(index), models=models, progress=not quiet)
@@ -203,7 +203,7 @@ def drop(
     """
     from recoseg import ConceptBank
 
-    placed(out or bank)
+    check_output_file(out or bank)
     left = ConceptBank.open(bank).drop(names)
     save(left, out or bank, pictures=True)
     listed(left, as_json)
@@ -236,7 +236,7 @@ def show_(
     concept = open_bank(bank)[name]
     evidence = concept.evidence
     if save is not None:
-        placed(save)
+        check_output_file(save)
         if evidence is None:
             raise InputError(f"{bank} keeps no evidence of {name!r}; build it again to see it.")
         evidence.save(save)

@@ -113,7 +113,7 @@ def opened(
 ) -> Dataset:
     """The dataset that a verb is asked to measure on, as its protocol wants it."""
     from recoseg import datasets
-    from recoseg.measuring import protocols
+    from recoseg.evaluation import protocols
 
     wanted = protocols.protocol(protocol)
     found = datasets.open(

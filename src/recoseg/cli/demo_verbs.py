@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recoseg.cli.output import Json, Quiet, room, say, show, warn
+from recoseg.cli.output import Json, Quiet, check_output_folder, say, show, warn
 from recoseg.errors import InputError
 
 CONCEPTS = "sky,tree,grass,water,building,road,person"
@@ -35,13 +35,13 @@ def demo(
         recoseg demo
         recoseg demo --photos photos --concepts sky,grass
     """
-    from recoseg.archive import Archive
+    from recoseg.io.archive import Archive
     from recoseg.reporting import showcase
 
     names = [name.strip() for name in concepts.split(",") if name.strip()]
     if not names:
         raise InputError("--concepts names nothing; give names with commas between.")
-    room(out)
+    check_output_folder(out)
     if photos is not None:
         warn(Archive.open(photos).unread)  # a wrong path is told before minutes of work
     tell = (lambda line: None) if quiet else say

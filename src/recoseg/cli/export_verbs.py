@@ -130,7 +130,7 @@ def video(
     Example:
         recoseg video drive.mp4 --concepts road,tree,sky --smooth 0.7 --out drive
     """
-    from recoseg import batch
+    from recoseg.runs import batch
     from recoseg.video import open_frames, segment_video
 
     open_frames(source, fps, out)  # both are looked at before the model is loaded

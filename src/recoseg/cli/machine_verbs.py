@@ -76,7 +76,7 @@ def doctor(as_json: Json = False) -> None:
     Example:
         recoseg doctor
     """
-    from recoseg import doctor as examination
+    from recoseg.cli import doctor as examination
 
     checks = examination.examine()
     healthy = examination.healthy(checks)

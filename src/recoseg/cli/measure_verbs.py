@@ -10,11 +10,11 @@ import typer
 from recoseg.cli.concept_options import IndexOption
 from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, opened
 from recoseg.cli.measured import USUAL, Measured
-from recoseg.cli.output import Device, Json, Quiet, room, say, show
+from recoseg.cli.output import Device, Json, Quiet, check_output_folder, say, show
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
-    from recoseg.measuring.results import Report
+    from recoseg.evaluation.results import Report
 
 HEADINGS = ("system", "mIoU", "accuracy", "fw IoU", "boundary IoU", "")
 
@@ -90,10 +90,11 @@ def evaluate(
     Example:
         recoseg evaluate folder labelled --classes road,tree --bank street.bank --out measured
     """
-    from recoseg.measuring import evaluation, protocols
-    from recoseg.measuring.gallery import gallery as draw
+    from recoseg.evaluation import protocols
+    from recoseg.evaluation.evaluate import evaluate as run
+    from recoseg.evaluation.gallery import gallery as draw
 
-    room(out)
+    check_output_folder(out)
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
     if match not in ("name", "hungarian"):
         raise InputError(f"no match {match!r}; choose name or hungarian.")
@@ -102,9 +103,7 @@ def evaluate(
     asked = Measured(*source, system or USUAL, recipe, device, quiet)
     panel = asked.panel(found, shown)
     matched: Any = match
-    report = evaluation.evaluate(
-        panel, found, shown, out=out, match=matched, workers=workers, progress=not quiet
-    )
+    report = run(panel, found, shown, out=out, match=matched, workers=workers, progress=not quiet)
     if gallery and match == "name":
         report = draw(report, panel, found, shown, out, gallery)
         report.save(out)
@@ -143,11 +142,11 @@ def ablate(
         recoseg ablate folder labelled --classes road,tree -i photos.index --out grid
     """
     from recoseg import Index
-    from recoseg.measuring.ablation import ablate as run
-    from recoseg.measuring.points import Sweeps
+    from recoseg.evaluation.ablation import ablate as run
+    from recoseg.evaluation.sweeps import Sweeps
     from recoseg.recipe import preset
 
-    room(out)
+    check_output_folder(out)
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
     sweeps = Sweeps(
         grid=grid,

@@ -13,9 +13,9 @@ from recoseg.errors import InputError
 if TYPE_CHECKING:
     from recoseg import ConceptBank
     from recoseg.datasets import Dataset
-    from recoseg.measuring.protocols import Protocol
-    from recoseg.measuring.systems import Panel
-    from recoseg.models.trio import Models
+    from recoseg.evaluation.protocols import Protocol
+    from recoseg.evaluation.systems import Panel
+    from recoseg.models.model_set import Models
 
 SYSTEMS = ("denseclip", "denseclip+crf", "reco", "reco+crf")
 USUAL = ("denseclip", "reco", "reco+crf")
@@ -60,10 +60,10 @@ class Measured:
 
     def panel(self, dataset: Dataset, protocol: Protocol) -> Panel:
         """The systems, side by side."""
-        from recoseg.measuring.systems import Several
+        from recoseg.evaluation.systems import Several
 
         if self.predictions is not None:
-            from recoseg.measuring.predictions import Predictions
+            from recoseg.evaluation.predictions import Predictions
 
             return Predictions(self.predictions, dataset, protocol, named=self.named)
         panels: list[Panel] = []
@@ -75,7 +75,7 @@ class Measured:
 
     def _rows(self, dataset: Dataset) -> Panel:
         from recoseg import Segmenter
-        from recoseg.measuring.panels import Row, Rows
+        from recoseg.evaluation.system_groups import Row, Rows
 
         bank, models = self._bank(dataset)
         rows = []
@@ -87,7 +87,7 @@ class Measured:
 
     def _bank(self, dataset: Dataset) -> tuple[ConceptBank, Models]:
         from recoseg import ConceptBank
-        from recoseg.models.trio import Models
+        from recoseg.models.model_set import Models
         from recoseg.recipe import preset
 
         if self.bank is not None:
@@ -102,7 +102,7 @@ class Measured:
         return built, models
 
     def _taught(self, file: Path) -> Panel:
-        from recoseg.learning.student import Student
-        from recoseg.measuring.systems import Single
+        from recoseg.evaluation.systems import Single
+        from recoseg.student.student import Student
 
         return Single(Student.open(file, device=self.device), "reco+", "ReCo+")

@@ -15,7 +15,7 @@ import typer
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
-    from recoseg.jobs import Job
+    from recoseg.runs.jobs import Job
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -59,7 +59,7 @@ def say(message: str) -> None:
     typer.echo(message, err=True)
 
 
-def placed(path: Path) -> Path:
+def check_output_file(path: Path) -> Path:
     """``path``, where a file will be written: refused before the work, not after it.
 
     Raises:
@@ -74,11 +74,11 @@ def placed(path: Path) -> Path:
     return path
 
 
-def room(path: Path) -> Path:
+def check_output_folder(path: Path) -> Path:
     """``path``, a folder to be filled; RecosegError before the work if it cannot be."""
-    from recoseg import durable
+    from recoseg.io import durable
 
-    return durable.room(path)
+    return durable.check_writable(path)
 
 
 def gathered(given: Sequence[str], out: Path) -> list[Job]:
@@ -86,12 +86,13 @@ def gathered(given: Sequence[str], out: Path) -> list[Job]:
 
     What is passed over because its format cannot be read, though it is a photo, is said.
     """
-    from recoseg import batch, contents, jobs
+    from recoseg.io import filetypes
+    from recoseg.runs import batch, jobs
 
     passed = Counter[str]()
     found = jobs.gather(given, leave_out=out, others=passed)
     batch.ready(out)
-    warn(contents.unread(passed))
+    warn(filetypes.unread(passed))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from recoseg.cli.concept_options import open_bank
-from recoseg.cli.output import Device, Json, placed, say, show
+from recoseg.cli.output import Device, Json, check_output_file, say, show
 from recoseg.errors import InputError
 
 
@@ -43,7 +43,7 @@ def report(
     """
     path = Path(source)
     if out is not None:
-        placed(out)
+        check_output_file(out)
     if path.is_dir() or path.suffix.lower() == ".json":
         if index is not None:
             raise InputError("--index belongs to a bank; leave it out for an evaluation's report.")

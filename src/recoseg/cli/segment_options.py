@@ -14,7 +14,7 @@ from recoseg.errors import InputError
 
 if TYPE_CHECKING:
     from recoseg import Segmenter
-    from recoseg.learning.student import Student
+    from recoseg.student.student import Student
 
 Unknown = Annotated[
     bool,
@@ -100,7 +100,7 @@ def chosen_segmenter(
 
 def _of_bank(bank: str, concepts: Sequence[str] | None, how: How) -> Segmenter:
     from recoseg import Segmenter
-    from recoseg.shortlist import USUAL
+    from recoseg.segmenting.candidates import USUAL
 
     if how.refine is False and how.strength is not None:
         raise InputError("--strength is of the CRF, which --no-refine leaves out; drop one.")
@@ -119,7 +119,7 @@ def _of_bank(bank: str, concepts: Sequence[str] | None, how: How) -> Segmenter:
 
 
 def _of_student(path: Path, concepts: Sequence[str] | None, how: How) -> Student:
-    from recoseg.learning.student import Student
+    from recoseg.student.student import Student
 
     student = Student.open(path, how.device)
     student.refine = bool(how.refine)

@@ -24,7 +24,7 @@ from recoseg.cli.segment_options import (
 )
 
 if TYPE_CHECKING:
-    from recoseg.batch import Outcome
+    from recoseg.runs.batch import Outcome
 
 BAD_INPUT = 3
 
@@ -62,8 +62,8 @@ def segment(
         recoseg segment "photos/*.jpg" --bank street.bank --out streets
     """
     found = gathered(images, out)
-    from recoseg import batch
     from recoseg.learning import adaptation
+    from recoseg.runs import batch
 
     how = How(refine, unknown, strictness, shortlist, strength, temperature, device)
     segmenter = chosen_segmenter(bank, student, concepts, how)

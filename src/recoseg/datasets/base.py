@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from recoseg import images
 from recoseg.datasets.tables import ClassTable
 from recoseg.errors import DatasetError
-from recoseg.images import RGB
+from recoseg.io import images
+from recoseg.io.images import RGB
 
 Labels = NDArray[np.int32]
 Values = NDArray[np.integer[Any]]

@@ -15,7 +15,7 @@ from recoseg.datasets import tables
 from recoseg.datasets.base import Family, Loaded, found, listed, paired
 from recoseg.datasets.tables import ClassTable
 from recoseg.errors import DatasetError
-from recoseg.images import SUFFIXES
+from recoseg.io.images import SUFFIXES
 
 _VOID_NAMES = ("unknown", "void")
 _MASKS = (".png", ".tif", ".tiff", ".bmp")

@@ -10,8 +10,8 @@ from PIL import Image
 
 from recoseg.datasets.base import Dataset, Sample
 from recoseg.errors import DatasetError
-from recoseg.parallel import over
-from recoseg.progress import Progress, track
+from recoseg.io.parallel import over
+from recoseg.io.progress import Progress, track
 
 _MOST_PROBLEMS = 50
 

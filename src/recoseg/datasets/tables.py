@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recoseg import palette
+from recoseg.drawing import palette
 from recoseg.errors import DatasetError, InputError
 
 VOID = -1

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from recoseg import durable
 from recoseg.exporting import polygons, rle
 from recoseg.exporting.regions import Region
 from recoseg.exporting.source import Picture
 from recoseg.exporting.target import JsonList, Target
+from recoseg.io import durable
 
 FILE = "annotations.json"
 
@@ -53,7 +53,7 @@ class Coco:
             for i, name in enumerate(self._target.names, start=1)
         ]
         path = self._target.folder / FILE
-        with durable.told(path), path.open("wb") as whole:
+        with durable.report_write_errors(path), path.open("wb") as whole:
             head = json.dumps(categories).encode()
             whole.write(b'{"info": {}, "licenses": [],\n"categories": ' + head)
             for key, part in (("images", self._images), ("annotations", self._annotations)):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from recoseg import images
 from recoseg.errors import ImageError
-from recoseg.quiet import quiet
+from recoseg.io import images
+from recoseg.io.pil_warnings import silence_pillow
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -45,7 +45,7 @@ def carried(path: Path, suffixes: Collection[str]) -> tuple[str, bytes]:
 def _head(path: Path) -> tuple[tuple[int, int], int, str]:
     """Stored (width, height), EXIF orientation (0 if none), and format."""
     try:
-        with quiet(), Image.open(path, formats=images.FORMATS) as image:
+        with silence_pillow(), Image.open(path, formats=images.FORMATS) as image:
             size, format = image.size, str(image.format)
             try:
                 turned = int(image.getexif().get(_ORIENTATION, 0))

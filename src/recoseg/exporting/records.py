@@ -16,7 +16,7 @@ from recoseg.exporting.source import Items, Picture
 from recoseg.exporting.target import Target, append
 
 if TYPE_CHECKING:
-    from recoseg.segmentation import Segmentation
+    from recoseg.segmenting.result import Segmentation
 
 FILE = "segments.jsonl"
 

@@ -11,14 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recoseg import batch, palette
 from recoseg.datasets.base import read_values
 from recoseg.datasets.folder import read_names
 from recoseg.datasets.tables import ClassTable
+from recoseg.drawing import palette
 from recoseg.errors import InputError
 from recoseg.exporting import photos
 from recoseg.exporting.regions import VOID, Labels
-from recoseg.segmentation import UNKNOWN, Segmentation
+from recoseg.runs import batch
+from recoseg.segmenting.result import UNKNOWN, Segmentation
 
 EIGHT_BIT_VOID = 255
 # As in the names of a folder's labels.

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recoseg import durable
 from recoseg.errors import InputError
 from recoseg.exporting.regions import Region
 from recoseg.exporting.source import Picture
+from recoseg.io import durable
 
 _AT_ONCE = 256
 PREFIX = "/data/local-files/?d="
@@ -42,7 +42,7 @@ class Target:
     def write(self, name: str, data: bytes) -> None:
         """Put a file below the folder."""
         path = self.folder / name
-        durable.folder(path.parent)
+        durable.make_folder(path.parent)
         durable.write(path, data)
 
 
@@ -82,7 +82,7 @@ class JsonList:
 
 def append(path: Path, text: str, whole: bool = False) -> None:
     """Add text to a file, which is not left open; at the last piece, see it to the disk."""
-    with durable.told(path), path.open("a", encoding="utf-8") as stream:
+    with durable.report_write_errors(path), path.open("a", encoding="utf-8") as stream:
         stream.write(text)
         if whole:
             stream.flush()

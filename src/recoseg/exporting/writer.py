@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from recoseg import __version__, durable
+from recoseg._version import VERSION
 from recoseg.errors import InputError
 from recoseg.exporting.coco import Coco
 from recoseg.exporting.labelstudio import LabelStudio
@@ -23,7 +23,8 @@ from recoseg.exporting.regions import VOID, Labels, Parts, large_enough
 from recoseg.exporting.source import Source, colours_of, open_source
 from recoseg.exporting.target import PREFIX, Sink, Target
 from recoseg.exporting.yolo import Yolo
-from recoseg.progress import Progress, track
+from recoseg.io import durable
+from recoseg.io.progress import Progress, track
 
 RECORD = "recoseg.json"
 FORMATS: dict[str, Callable[[Target], Sink]] = {
@@ -89,7 +90,7 @@ def write(
         min_area: leave out annotations of fewer pixels, which become void.
         images: the folder of photos that was segmented, to check sizes; voc and yolo hold them.
         prefix: of references to images in Label Studio's tasks.
-        progress: as in ``recoseg.progress.track``.
+        progress: as in ``recoseg.io.progress.track``.
 
     Raises:
         InputError: an argument, or labels that do not fit their photo or names.
@@ -117,7 +118,7 @@ def write(
 
 
 def _record(target: Target, made: Exported, settings: dict[str, Any]) -> None:
-    facts = {"recoseg": __version__, "names": list(target.names), **settings, **made.to_dict()}
+    facts = {"recoseg": VERSION, "names": list(target.names), **settings, **made.to_dict()}
     target.write(RECORD, json.dumps({**facts, "out": made.out.name}, indent=1).encode())
 
 
@@ -158,15 +159,15 @@ def _fresh(out: Path) -> Iterator[Path]:
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"{out} exists already; choose another place, or delete it first.")
     partial, lock = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.lock")
-    durable.folder(out.parent)
+    durable.make_folder(out.parent)
     with durable.lock(lock, str(out)):
         try:
-            with durable.told(partial):
+            with durable.report_write_errors(partial):
                 # What a killed run left behind.
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir()
             yield partial
-            with durable.told(out):
+            with durable.report_write_errors(out):
                 if out.is_dir():
                     out.rmdir()
                 partial.rename(out)

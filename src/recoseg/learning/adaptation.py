@@ -8,22 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recoseg import __version__, durable, identity
+from recoseg._version import VERSION
 from recoseg.errors import InputError
-from recoseg.jobs import Job, gather
+from recoseg.io import durable
+from recoseg.io.progress import Progress
 from recoseg.learning import curves, plan
 from recoseg.learning.checkpoint import Checkpoint
-from recoseg.learning.deeplab import Architecture, Network
 from recoseg.learning.plan import Plan
-from recoseg.learning.pseudolabels import Ignoring, Teaching, taught, teach
+from recoseg.learning.pseudolabels import Ignoring, Teaching, read_pseudo_labels, teach
 from recoseg.learning.sampling import Sampler
-from recoseg.learning.student import Student
-from recoseg.learning.team import Team, joined
+from recoseg.learning.team import Team, join_processes
 from recoseg.learning.trainer import Trainer
 from recoseg.learning.training import SAVE_EVERY, Watch, train
 from recoseg.models import encoders
-from recoseg.progress import Progress
-from recoseg.segment import Segmenter
+from recoseg.runs import identity
+from recoseg.runs.jobs import Job, gather
+from recoseg.segmenting.segmenter import Segmenter
+from recoseg.student.deeplab import Architecture, Network
+from recoseg.student.student import Student
 
 STUDENT = "student.safetensors"
 SEEDS = 2**32
@@ -99,7 +101,7 @@ def adapt(
         chosen, seed, rounds, ignoring, validate, validate_every, select, save_every, progress
     )
     jobs = gather([folder], leave_out=Path(out))
-    with joined(device) as team:
+    with join_processes(device) as team:
         return _rounds(segmenter, jobs, Path(out), settings, team)
 
 
@@ -107,16 +109,16 @@ def _rounds(
     teacher: Segmenter | Student, jobs: list[Job], out: Path, settings: Settings, team: Team
 ) -> Student:
     """Each round's student is the next one's teacher; the last is the result."""
-    durable.folder(out)
+    durable.make_folder(out)
     reports = []
     for number in range(1, settings.rounds + 1):
         student, report = _Round(teacher, jobs, out / f"round-{number}", settings, team).run()
         reports.append(report)
         teacher = student
-    if team.leads:
+    if team.is_main:
         student.save(out / STUDENT)
         _report(out, reports)
-    team.wait()
+    team.barrier()
     return student
 
 
@@ -154,10 +156,10 @@ class _Round:
         train(trainer, Sampler(teaching.pairs, asked.plan, asked.seed), checkpoint, watch)
         losses = list(trainer.losses)
         if watch.best is not None:
-            self.team.wait()
+            self.team.barrier()
             Checkpoint(watch.best, checkpoint.settings).restore(trainer)
         result = student(trainer.result)
-        if self.team.leads:
+        if self.team.is_main:
             curves.draw(self.home / "curves.png", losses, asked.plan, checkpoint.scores)
         return result, {
             **result.provenance,
@@ -174,19 +176,19 @@ class _Round:
     def _teach(self) -> Teaching:
         """The leading process labels; the others wait and read."""
         asked, home, names = self.settings, self.home / "labels", self.teacher.names
-        if not self.team.leads:
-            self.team.wait()
-            return taught(self.jobs, names, home)
+        if not self.team.is_main:
+            self.team.barrier()
+            return read_pseudo_labels(self.jobs, names, home)
         facts = teacher_facts(self.teacher)
         teaching = teach(
             self.jobs, self.teacher, names, home, facts, asked.ignoring, asked.progress
         )
-        self.team.wait()
+        self.team.barrier()
         return teaching
 
     def _provenance(self, teaching: Teaching, origin: str) -> dict[str, Any]:
         return {
-            "recoseg": __version__,
+            "recoseg": VERSION,
             "teacher": teacher_facts(self.teacher),
             "images": len(teaching.pairs),
             "encoder": f"{self.settings.plan.encoder}: {origin}",

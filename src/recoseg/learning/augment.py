@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from recoseg.images import RGB
+from recoseg.io.images import RGB
 from recoseg.learning.plan import Plan
 
 IGNORE = 255

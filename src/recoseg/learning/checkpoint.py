@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from recoseg.errors import TrainingError
+from recoseg.io.sealed import Seal
 from recoseg.learning.trainer import Trainer
-from recoseg.sealed import Seal
 
 SEAL = Seal(
     "recoseg_training",

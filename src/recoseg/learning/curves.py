@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recoseg import durable
 from recoseg.errors import TrainingError
+from recoseg.io import durable
 from recoseg.learning.plan import Plan
 
 

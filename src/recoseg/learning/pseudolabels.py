@@ -18,14 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from recoseg import batch, durable, palette
+from recoseg.drawing import palette
 from recoseg.errors import InputError, TrainingError
-from recoseg.images import RGB
-from recoseg.jobs import Job
+from recoseg.io import durable
+from recoseg.io.images import RGB
+from recoseg.io.progress import Progress, track
 from recoseg.learning.augment import IGNORE, Labels
 from recoseg.learning.sampling import Pair, read_labels
-from recoseg.progress import Progress, track
-from recoseg.segmentation import UNKNOWN, Segmentation
+from recoseg.runs import batch
+from recoseg.runs.jobs import Job
+from recoseg.segmenting.result import UNKNOWN, Segmentation
 
 IGNORED = "ignored"
 
@@ -139,7 +141,7 @@ def teach(
     """Label what is not labelled yet, and report how much of each concept there is.
 
     Args:
-        jobs: the images, from ``recoseg.jobs.gather``.
+        jobs: the images, from ``recoseg.runs.jobs.gather``.
         segment: a ``Segmenter`` or ``Student``.
         names: its concepts.
         out: the folder to fill.
@@ -179,7 +181,7 @@ def teach(
     return Teaching(names, tuple(pairs), failed, coverage)
 
 
-def taught(jobs: Sequence[Job], names: Sequence[str], out: Path) -> Teaching:
+def read_pseudo_labels(jobs: Sequence[Job], names: Sequence[str], out: Path) -> Teaching:
     """What ``teach`` left in a folder, for a process that only reads."""
     names = tuple(name for name in names if name != UNKNOWN)
     labels = batch.finished(out)

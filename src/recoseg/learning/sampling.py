@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from recoseg import images
 from recoseg.errors import ImageError, TrainingError
+from recoseg.io import images
+from recoseg.io.pil_warnings import silence_pillow
 from recoseg.learning.augment import Labels, augmented
 from recoseg.learning.plan import Plan
-from recoseg.quiet import quiet
 
 AHEAD = 2
 
@@ -52,7 +52,7 @@ class Pair:
 def read_labels(path: Path) -> Labels:
     """uint8 (H, W) of an indexed or grey PNG; ImageError if it is neither."""
     try:
-        with quiet(), Image.open(path, formats=("PNG",)) as image:
+        with silence_pillow(), Image.open(path, formats=("PNG",)) as image:
             if image.mode in ("P", "L"):
                 return np.array(image)
             mode = image.mode

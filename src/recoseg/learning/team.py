@@ -34,7 +34,7 @@ class Team:
     device: torch.device
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that writes and reports."""
         return self.rank == 0
 
@@ -44,14 +44,14 @@ class Team:
             dist.all_reduce(values)
         return values
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all are here."""
         if self.world > 1:
             dist.barrier()
 
 
 @contextlib.contextmanager
-def joined(device: str | torch.device | None = None) -> Iterator[Team]:
+def join_processes(device: str | torch.device | None = None) -> Iterator[Team]:
     """The team that the launcher's environment describes: RANK, WORLD_SIZE, LOCAL_RANK."""
     chosen = device_of(device)
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from recoseg.errors import TrainingError
 from recoseg.learning.augment import IGNORE
-from recoseg.learning.deeplab import Network
 from recoseg.learning.plan import Plan
 from recoseg.learning.sampling import Batch
 from recoseg.learning.team import Team, share_norms
 from recoseg.similarity import upsample
+from recoseg.student.deeplab import Network
 
 
 class Trainer:

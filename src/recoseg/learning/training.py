@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
+from recoseg.io.progress import Progress, reporting
 from recoseg.learning.checkpoint import Checkpoint
 from recoseg.learning.sampling import Batch, Sampler
 from recoseg.learning.team import Team
 from recoseg.learning.trainer import Trainer
-from recoseg.progress import Progress, reporting
 
 SAVE_EVERY = 60.0
 
@@ -60,7 +60,7 @@ def train(trainer: Trainer, sampler: Sampler, checkpoint: Checkpoint, watch: Wat
     start, end = trainer.iteration, trainer.plan.iterations
     state = f"on from iteration {start:,}" if start else "from the beginning"
     team = trainer.team
-    shown: Progress = watch.progress if team.leads else False
+    shown: Progress = watch.progress if team.is_main else False
     batches = sampler.batches(start, team.rank, team.world)
     with (
         interruptible() as stopped,
@@ -73,10 +73,10 @@ def train(trainer: Trainer, sampler: Sampler, checkpoint: Checkpoint, watch: Wat
             rate = trainer.optimiser.param_groups[0]["lr"]
             state = f"loss {loss:.3f}, rate {rate:.1e}"
             advance(1)
-            if team.leads and time.monotonic() - saved >= watch.save_every:
+            if team.is_main and time.monotonic() - saved >= watch.save_every:
                 checkpoint.save(trainer)
                 saved = time.monotonic()
-        if team.leads and trainer.iteration > start:
+        if team.is_main and trainer.iteration > start:
             checkpoint.save(trainer)
     if trainer.iteration < end:
         raise KeyboardInterrupt
@@ -94,7 +94,7 @@ def _until(stopped: Callable[[], bool], batches: Iterator[Batch], team: Team) ->
 
 
 def _mark(trainer: Trainer, checkpoint: Checkpoint, watch: Watch) -> None:
-    if watch.score is None or not watch.score_every or not trainer.team.leads:
+    if watch.score is None or not watch.score_every or not trainer.team.is_main:
         return
     if trainer.iteration % watch.score_every and trainer.iteration < trainer.plan.iterations:
         return

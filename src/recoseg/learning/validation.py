@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from recoseg.errors import InputError
-from recoseg.images import ImageLike
-from recoseg.jobs import gather
+from recoseg.evaluation.metrics import VOID, Counts, count, scores
+from recoseg.io.images import ImageLike
 from recoseg.learning.sampling import Pair
-from recoseg.measuring.metrics import VOID, Counts, count, scores
-from recoseg.segmentation import Segmentation
+from recoseg.runs.jobs import gather
+from recoseg.segmenting.result import Segmentation
 
 
 @dataclass(frozen=True)

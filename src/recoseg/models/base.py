@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recoseg.images import RGB
+from recoseg.io.images import RGB
 
 
 @runtime_checkable
@@ -68,7 +68,9 @@ class PatchEncoder(Protocol):
         ...
 
 
-def encode_twice(joint: JointModel, encoder: PatchEncoder, images: Tensor) -> tuple[Tensor, Tensor]:
+def encode_shared(
+    joint: JointModel, encoder: PatchEncoder, images: Tensor
+) -> tuple[Tensor, Tensor]:
     """Language-comparable map and visual features of the same pixels.
 
     A model that is both and offers ``dense_and_features`` is run once, never twice.

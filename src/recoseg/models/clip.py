@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from recoseg.errors import UnknownModel
-from recoseg.images import RGB
+from recoseg.io.images import RGB
 from recoseg.models import openclip
 from recoseg.models.cliptext import TextTower
 from recoseg.models.denseclip import KINDS, dense_map

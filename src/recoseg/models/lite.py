@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from recoseg.errors import InputError, MissingWeights
-from recoseg.images import RGB, square, to_tensor
+from recoseg.io.images import RGB, square, to_tensor
 from recoseg.models.minilm import MiniLM
 from recoseg.models.weights import digest
 from recoseg.similarity import unit

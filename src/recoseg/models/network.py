@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from recoseg import durable
-from recoseg.progress import reporting
+from recoseg.io import durable
+from recoseg.io.progress import reporting
 
 T = TypeVar("T")
 # Long enough for a TLS handshake across an ocean, short enough to wait for without a word.
@@ -71,7 +71,7 @@ def from_url(url: str, folder: Path, sha256: str = "", patience: float | None = 
     _answers(url, patience)
     target = folder / Path(urllib.parse.urlsplit(url).path).name
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    with durable.told(target):
+    with durable.report_write_errors(target):
         folder.mkdir(parents=True, exist_ok=True)
     try:
         digest = _stream(url, part)

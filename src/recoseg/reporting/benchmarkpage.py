@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from recoseg import palette
-from recoseg.distinct import MAX_COLOURS
+from recoseg.drawing import palette
+from recoseg.drawing.colour_generator import MAX_COLOURS
 from recoseg.reporting import pages, plots
 from recoseg.reporting.report import VIEWS, Example, Published, Report, System
 

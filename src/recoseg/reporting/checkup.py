@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recoseg.concepts import ConceptBank
+from recoseg.concepts.bank import ConceptBank
+from recoseg.concepts.evidence import Evidence
 from recoseg.errors import ArchiveError, IndexMismatch
-from recoseg.evidence import Evidence
-from recoseg.index import Hit, Index
+from recoseg.index.index import Hit, Index
 from recoseg.models import registry
 from recoseg.models.prompts import embed_concepts
 from recoseg.reporting import quality

@@ -9,12 +9,13 @@ from typing import Any
 
 from PIL import Image
 
-from recoseg import images, palette
-from recoseg.concepts import ConceptBank
+from recoseg.concepts.bank import ConceptBank
+from recoseg.concepts.evidence import THUMBNAIL, Evidence, Seed
+from recoseg.drawing import palette
 from recoseg.errors import ArchiveError, ImageError
-from recoseg.evidence import THUMBNAIL, Evidence, Seed
-from recoseg.images import RGB
-from recoseg.index import Index
+from recoseg.index.index import Index
+from recoseg.io import images
+from recoseg.io.images import RGB
 from recoseg.reporting import pages
 from recoseg.reporting.advice import Advice, Files, advise
 from recoseg.reporting.quality import Quality

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recoseg import __version__, durable
+from recoseg._version import VERSION
 from recoseg.errors import ReportError
+from recoseg.io import durable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -24,7 +25,7 @@ def render(template: str, title: str, values: Mapping[str, Any]) -> str:
     """The page of a template of ``data/``."""
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     page = _environment().get_template(template)
-    return page.render(title=title, css=trusted(css), version=__version__, **values)
+    return page.render(title=title, css=trusted(css), version=VERSION, **values)
 
 
 def write(path: Path, html: str) -> Path:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recoseg.concept import Concept
-from recoseg.evidence import Evidence
+from recoseg.concepts.concept import Concept
+from recoseg.concepts.evidence import Evidence
 from recoseg.similarity import unit
 
 NEIGHBOURS = 3

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.errors import ReportError
-from recoseg.fields import Fields
-from recoseg.measuring.results import FORMAT, VERSION
+from recoseg.evaluation.results import FORMAT, VERSION
+from recoseg.reporting.fields import Fields
 from recoseg.reporting.report import (
     VIEWS,
     ClassScore,

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recoseg import durable, images, palette
+from recoseg.drawing import palette
 from recoseg.errors import InputError
-from recoseg.progress import Progress
+from recoseg.io import durable, images
+from recoseg.io.progress import Progress
 from recoseg.reporting import pages
 
 if TYPE_CHECKING:
-    from recoseg.concepts import ConceptBank
-    from recoseg.segment import Segmenter
-    from recoseg.segmentation import Segmentation
+    from recoseg.concepts.bank import ConceptBank
+    from recoseg.segmenting.result import Segmentation
+    from recoseg.segmenting.segmenter import Segmenter
 
 # What a person who looks at the photo would name; all are concepts of the everyday bank.
 SHIPPED = {
@@ -95,8 +96,8 @@ def everyday(out: Path, tell: Tell) -> Path:
     Raises:
         InputError: neither scikit-image nor scikit-learn is installed.
     """
-    from recoseg.concepts import ConceptBank
-    from recoseg.segment import Segmenter
+    from recoseg.concepts.bank import ConceptBank
+    from recoseg.segmenting.segmenter import Segmenter
 
     photos, names = shipped()
     if not photos:
@@ -115,17 +116,17 @@ def own(
     out: Path, folder: str, concepts: Sequence[str], tell: Tell, progress: Progress = True
 ) -> Path:
     """Index a folder, learn concepts from it, segment some of it; the page that shows them."""
-    from recoseg.concepts import ConceptBank
-    from recoseg.index import Index
-    from recoseg.segment import Segmenter
+    from recoseg.concepts.bank import ConceptBank
+    from recoseg.index.index import Index
+    from recoseg.segmenting.segmenter import Segmenter
 
-    durable.folder(out)
+    durable.make_folder(out)
     tell(f"Indexing {folder}.")
     index = Index.build(folder, out / "photos.index", progress=progress)
     tell(f"Learning {', '.join(concepts)} from {len(index)} photos.")
     bank = ConceptBank.build(concepts, index, progress=progress)
     bank.save(out / "yours.bank")
-    results = durable.folder(out / "yours")
+    results = durable.make_folder(out / "yours")
     for concept in bank.concepts:
         if concept.evidence is not None:
             concept.evidence.save(results / f"evidence_{plain(concept.name)}.png")
@@ -152,7 +153,7 @@ def segment(
     tell: Tell,
 ) -> Path:
     """Segment each photo, save labels, overlays and a sheet; the page that shows them."""
-    durable.folder(out)
+    durable.make_folder(out)
     tiles: list[tuple[images.RGB, str]] = []
     figures = []
     for name, photo in photos.items():

@@ -14,18 +14,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from recoseg import __version__, batch, durable
+from recoseg._version import VERSION
 from recoseg.errors import InputError, VideoError
-from recoseg.images import RGB
+from recoseg.io import durable
+from recoseg.io.images import RGB
+from recoseg.io.progress import Progress, track
 from recoseg.learning.adaptation import teacher_facts
-from recoseg.learning.student import Student
-from recoseg.progress import Progress, track
-from recoseg.segment import Segmenter
-from recoseg.segmentation import Segmentation
+from recoseg.runs import batch
+from recoseg.segmenting.result import Segmentation
+from recoseg.segmenting.segmenter import Segmenter
+from recoseg.student.student import Student
 from recoseg.video.frames import Frame, Frames, open_frames
 from recoseg.video.overlay import write_video
+from recoseg.video.smoothed_segmenter import SmoothedSegmenter
 from recoseg.video.smoothing import Memory
-from recoseg.video.steady import Steady
 
 OVERLAY = "overlay.mp4"
 MEMORY = ".memory-{}.npz"
@@ -86,18 +88,18 @@ def segment_video(
         smooth: how much scores linger, 0 (not at all) to below 1; see ``Memory``.
         every: take each so-many-th frame; the overlay then has as many fewer frames per second.
         fps: of a folder of frames.
-        progress: as in ``recoseg.progress.track``.
+        progress: as in ``recoseg.io.progress.track``.
 
     Raises:
         VideoError: no video, no frame, or frames of different sizes.
         InputError: an argument, or a folder that holds results of something else.
-        IndexBusy: another process writes the same folder.
+        Locked: another process writes the same folder.
     """
     memory, out = Memory(smooth), Path(out)
     _check(segmenter, every)
     frames = open_frames(source, fps, out)
     asked = {"video": frames.digest, "smooth": smooth, "every": every, "fps": str(frames.fps)}
-    durable.folder(out)
+    durable.make_folder(out)
     with durable.lock(out / ".lock", str(out)):
         record = _Record(out, {**teacher_facts(segmenter), **asked}, memory)
         kept = len(record.images)
@@ -127,7 +129,7 @@ def _check(segmenter: object, every: object) -> None:
 def _segment(
     frames: Frames, segmenter: Segmenter | Student, record: _Record, every: int, progress: Progress
 ) -> None:
-    steady = Steady(segmenter, record.memory)
+    steady = SmoothedSegmenter(segmenter, record.memory)
     left = max(0, -(-frames.total // every) - len(record.images))
     for frame in track(frames.read(record.next, every), left, "segmenting", progress):
         record.check(frame)
@@ -169,7 +171,7 @@ class _Record:
 
     def _go_on(self) -> None:
         held = batch.read_manifest(self.out / batch.MANIFEST)
-        if held.get("settings") != self.settings or held.get("recoseg") != __version__:
+        if held.get("settings") != self.settings or held.get("recoseg") != VERSION:
             raise InputError(
                 f"{self.out} holds results of something else, or of other settings; choose another "
                 "folder."
@@ -215,7 +217,7 @@ class _Record:
         """Write memory and manifest."""
         data = {
             "format": batch.FORMAT,
-            "recoseg": __version__,
+            "recoseg": VERSION,
             "settings": self.settings,
             "images": self.images,
             "next": self.next,

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from recoseg import images, jobs
 from recoseg.errors import ImageError, InputError, VideoError
-from recoseg.identity import file_digest
-from recoseg.images import RGB
+from recoseg.io import images
+from recoseg.io.images import RGB
+from recoseg.runs import jobs
+from recoseg.runs.identity import file_digest
 
 FOLDER_FPS = Fraction(25)
 # Only containers of pictures: other formats fetch further files, draw text as a film, or find one

@@ -8,9 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from recoseg import durable
 from recoseg.errors import VideoError
-from recoseg.images import RGB
+from recoseg.io import durable
+from recoseg.io.images import RGB
 from recoseg.video.frames import pyav
 
 # An mp4's ticks per second, in what MPEG-4 allows.
@@ -35,7 +35,10 @@ def write_video(path: Path, pictures: Iterable[tuple[RGB, Fraction]], fps: Fract
     av = pyav()
     partial, count, last = path.with_name(f".{path.name}.partial"), 0, -1
     try:
-        with durable.told(path), av.open(str(partial), "w", format="mp4") as container:
+        with (
+            durable.report_write_errors(path),
+            av.open(str(partial), "w", format="mp4") as container,
+        ):
             stream: Any = None
             for picture, time in pictures:
                 stream = stream or _stream(container, picture, fps)
@@ -88,7 +91,7 @@ def _stream(container: Any, picture: RGB, fps: Fraction) -> Any:
 
 
 def _put(partial: Path, path: Path) -> None:
-    with durable.told(path):
+    with durable.report_write_errors(path):
         descriptor = os.open(partial, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from recoseg.errors import InputError
-from recoseg.images import RGB
+from recoseg.io.images import RGB
 
 SIDE = 32
 LEAST = 0.1

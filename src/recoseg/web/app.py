@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
-from recoseg import __version__
+from recoseg._version import VERSION
 from recoseg.web import (
     archive_routes,
     concept_routes,
@@ -63,7 +63,7 @@ def create(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="recoseg",
-        version=__version__,
+        version=VERSION,
         description="Name a concept, point at a folder of unlabelled photos, get a segmenter.",
         docs_url=None,
         redoc_url=None,

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from recoseg.errors import ArchiveError, IndexDamaged, IndexMismatch, RecosegError
 from recoseg.web import pictures, schemas
-from recoseg.web.failures import Conflict, Missing, said
+from recoseg.web.failures import Conflict, Missing, refuse
 from recoseg.web.indexes import About
 from recoseg.web.service import Service, Serving
 from recoseg.web.worker import Job
@@ -77,7 +77,7 @@ async def search(order: schemas.SearchOrder, service: Serving) -> Any:
     )
     done = await asyncio.wrap_future(service.worker.submit(work).finished)
     if done.error is not None:
-        return said(done.error, done.status)
+        return refuse(done.error, done.status)
     if done.result is None:
         raise Conflict("the search was cancelled; start it again.")
     return done.result

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from recoseg import durable
-from recoseg.concepts import EVERYDAY, ConceptBank
+from recoseg.concepts.bank import EVERYDAY, ConceptBank
 from recoseg.errors import BankError
+from recoseg.io import durable
 from recoseg.web.failures import Conflict, Missing, Unprocessable
 
 SHIPPED = "everyday"
@@ -119,7 +119,7 @@ class Shelf:
             return _id(path)
 
     def _exclusive(self) -> AbstractContextManager[None]:
-        durable.folder(self._folder)
+        durable.make_folder(self._folder)
         return durable.lock(self._state / "banks.lock", "the banks")
 
     def _path_of(self, named: str) -> Path:

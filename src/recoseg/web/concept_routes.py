@@ -9,10 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 
-from recoseg import concept, palette, thresholds
-from recoseg.concepts import ConceptBank
+from recoseg.building import calibration
+from recoseg.concepts import concept
+from recoseg.concepts.bank import ConceptBank
+from recoseg.drawing import palette
 from recoseg.errors import ArchiveError, InputError
-from recoseg.models.trio import Models
+from recoseg.models.model_set import Models
 from recoseg.web import drafts, forms, pictures, schemas
 from recoseg.web.banks import Entry, groups
 from recoseg.web.failures import Missing, Unprocessable
@@ -128,7 +130,7 @@ def save(draft: str, order: schemas.SaveOrder, service: Serving) -> dict[str, st
 def _calibrate(service: Service, id: str, index: str, step: Step) -> dict[str, Any]:
     entry, opened = service.shelf.find(id), service.catalogue.open(index)
     models = Models.load(entry.bank.recipe, service.settings.device)
-    found = thresholds.calibrate(entry.bank, opened, models=models, progress=step)
+    found = calibration.calibrate(entry.bank, opened, models=models, progress=step)
 
     def edit(bank: ConceptBank | None) -> ConceptBank | None:
         if bank is None:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from recoseg import images
-from recoseg.concept import Concept
-from recoseg.concepts import ConceptBank
-from recoseg.evidence import Evidence, Seed
-from recoseg.images import RGB
-from recoseg.index import Index
-from recoseg.models.trio import Models
+from recoseg.concepts.bank import ConceptBank
+from recoseg.concepts.concept import Concept
+from recoseg.concepts.evidence import Evidence, Seed
+from recoseg.index.index import Index
+from recoseg.io import images
+from recoseg.io.images import RGB
+from recoseg.models.model_set import Models
 from recoseg.recipe import preset
 from recoseg.reporting import checkup
 from recoseg.reporting.advice import Files, advise

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from recoseg.scoremaps import ScoreMaps
+from recoseg.segmenting.scoremaps import ScoreMaps
 
 MOST_BYTES = 64 * 2**20
 M = TypeVar("M", ScoreMaps, Tensor)

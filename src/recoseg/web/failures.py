@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from recoseg.errors import IndexBusy, RecosegError, UnknownConcept
+from recoseg.errors import Locked, RecosegError, UnknownConcept
 
 LOG = logging.getLogger("recoseg.web")
 
@@ -56,7 +56,7 @@ class Busy(Refused):
         self.wait = wait
 
 
-def said(sentence: str, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def refuse(sentence: str, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer for one sentence."""
     return JSONResponse({"error": sentence}, status, dict(headers or {}))
 
@@ -75,7 +75,7 @@ def status_of(error: RecosegError) -> int:
         return error.status
     if isinstance(error, UnknownConcept):
         return 404
-    return 409 if isinstance(error, IndexBusy) else 400
+    return 409 if isinstance(error, Locked) else 400
 
 
 def unexpected(error: BaseException) -> str:
@@ -87,21 +87,21 @@ def unexpected(error: BaseException) -> str:
 
 def _told(request: Request, error: Any) -> JSONResponse:
     headers = {"Retry-After": str(error.wait)} if isinstance(error, Busy) else None
-    return said(str(error), status_of(error), headers)
+    return refuse(str(error), status_of(error), headers)
 
 
 def _invalid(request: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-    return said(f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}.", 422)
+    return refuse(f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}.", 422)
 
 
 def _plain(request: Request, error: Any) -> JSONResponse:
     detail = str(error.detail).rstrip(".")
     if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"there is nothing at {request.url.path}"
-    return said(f"{detail}.", error.status_code, error.headers)
+    return refuse(f"{detail}.", error.status_code, error.headers)
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    return said(unexpected(error), 500)
+    return refuse(unexpected(error), 500)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from recoseg.images import SUFFIXES, printable
+from recoseg.io.images import SUFFIXES, printable
 from recoseg.web.failures import Missing, Refused, Unprocessable
 
 _BAD = re.compile(r"[\x00-\x1f\x7f\\]")

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from fastapi import UploadFile
 
-from recoseg.images import printable
+from recoseg.io.images import printable
 from recoseg.web.failures import Unprocessable
 
 MOST = 1000

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from recoseg.web.failures import Busy, said
+from recoseg.web.failures import Busy, refuse
 from recoseg.web.settings import Settings, is_loopback
 from recoseg.web.worker import Worker
 
@@ -70,9 +70,9 @@ class Guard:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if self.local and not _is_local(headers.get("host", "")):
-            return said("this server answers to localhost alone; open it by that name.", 403)
+            return refuse("this server answers to localhost alone; open it by that name.", 403)
         if scope["method"] not in SAFE and _is_foreign(headers):
-            return said("another site sent this request; use the server's own page.", 403)
+            return refuse("another site sent this request; use the server's own page.", 403)
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._limit:
             return self._too_large()
@@ -83,7 +83,7 @@ class Guard:
             try:
                 self.worker.check_room()
             except Busy as busy:
-                return said(str(busy), busy.status, {"Retry-After": str(busy.wait)})
+                return refuse(str(busy), busy.status, {"Retry-After": str(busy.wait)})
         return None
 
     def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
@@ -97,7 +97,7 @@ class Guard:
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         if self._knows(_cookie(headers)) or (kind.lower() == "bearer" and self._knows(bearer)):
             return None
-        return said(
+        return refuse(
             "this server needs its secret; open /?token=SECRET, or send the header "
             "Authorization: Bearer SECRET.",
             401,
@@ -113,7 +113,7 @@ class Guard:
         return self.settings.max_bytes + MARGIN
 
     def _too_large(self) -> Response:
-        return said(too_large(self.settings.max_bytes), 413, {"Connection": "close"})
+        return refuse(too_large(self.settings.max_bytes), 413, {"Connection": "close"})
 
     def _counted(self, receive: Receive) -> Receive:
         """``receive``, but a body that was declared smaller than it is ends at the limit."""

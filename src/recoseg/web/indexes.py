@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from recoseg import durable
 from recoseg.errors import IndexDamaged, RecosegError
-from recoseg.index import Index
-from recoseg.manifest import Manifest
+from recoseg.index.index import Index
+from recoseg.index.manifest import Manifest
+from recoseg.io import durable
 from recoseg.models import registry
 from recoseg.models.prompts import embed_concepts
 from recoseg.recipe import preset
@@ -93,7 +93,7 @@ class Catalogue:
         if id in self.ids():
             with contextlib.suppress(IndexDamaged):
                 about = dataclasses.replace(about, complete=self.about(id).complete)
-        durable.folder(self._folder)
+        durable.make_folder(self._folder)
         self._note(id, about)
         return id
 

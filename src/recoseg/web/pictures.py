@@ -10,7 +10,7 @@ import numpy as np
 from fastapi.responses import Response
 from PIL import Image
 
-from recoseg.images import RGB
+from recoseg.io.images import RGB
 
 # Drawing takes many times an image's bytes; no more than this are drawn at once.
 DRAWING = threading.Semaphore(2)

@@ -18,10 +18,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from recoseg import exporting, images, palette
-from recoseg.progress import reporting
-from recoseg.refine import refine
-from recoseg.segmentation import UNKNOWN, Segmentation
+from recoseg import exporting
+from recoseg.crf.refine import refine
+from recoseg.drawing import palette
+from recoseg.io import images
+from recoseg.io.progress import reporting
+from recoseg.segmenting.result import UNKNOWN, Segmentation
 from recoseg.web import pictures
 from recoseg.web.encodings import Encodings
 from recoseg.web.failures import Missing

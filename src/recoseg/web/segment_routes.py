@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 from PIL import Image
 
-from recoseg.concept import SHARES
+from recoseg.concepts.concept import SHARES
 from recoseg.web import forms, pictures, schemas
 from recoseg.web.segmenters import Options
 from recoseg.web.service import Serving

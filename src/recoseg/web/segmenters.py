@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recoseg.decision import limits
 from recoseg.errors import BankError, UnknownConcept
-from recoseg.segment import Segmenter
-from recoseg.shortlist import USUAL
+from recoseg.segmenting.candidates import USUAL
+from recoseg.segmenting.decision import limits
+from recoseg.segmenting.segmenter import Segmenter
 from recoseg.web.banks import Shelf
 from recoseg.web.failures import Refused
 
 if TYPE_CHECKING:
-    from recoseg.learning.student import Student
+    from recoseg.student.student import Student
 
 STUDENT = "student"
 KEPT = 16
@@ -109,7 +109,7 @@ class Segmenters:
         return options.bank, stamp, options.concepts
 
     def _open(self, path: Path) -> Student:
-        from recoseg.learning.student import Student
+        from recoseg.student.student import Student
 
         return Student.open(path, self.device)
 

@@ -9,8 +9,8 @@ import torch
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
-from recoseg import __version__
-from recoseg.progress import remaining
+from recoseg._version import VERSION
+from recoseg.io.progress import remaining
 from recoseg.recipe import preset
 from recoseg.web import schemas
 from recoseg.web.service import Serving
@@ -24,7 +24,7 @@ def health(service: Serving) -> dict[str, Any]:
     """Whether the server is well, and how busy."""
     running, waiting = service.worker.counts()
     return {
-        "version": __version__,
+        "version": VERSION,
         "model": preset("lite").dense,
         "threads": torch.get_num_threads(),
         "running": running,

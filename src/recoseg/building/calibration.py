@@ -1,0 +1,90 @@
+"""Thresholds for ``unknown``, per concept, from the archive and without labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recoseg.concepts.bank import ConceptBank
+from recoseg.concepts.concept import SHARES
+from recoseg.errors import ArchiveError, ImageError, InputError
+from recoseg.index.index import Index
+from recoseg.io.progress import Progress, track
+from recoseg.models.model_set import Models
+from recoseg.segmenting.scoremaps import Scorer
+
+SAMPLE = 48
+QUANTILE = 0.85
+
+
+def calibrate(
+    bank: ConceptBank,
+    index: Index,
+    *,
+    quantile: float = QUANTILE,
+    sample: int = SAMPLE,
+    models: Models | None = None,
+    progress: Progress = True,
+) -> ConceptBank:
+    """A bank whose concepts have thresholds: scores that most of the archive's pixels do not reach.
+
+    A concept covers little of an archive of everything, so the ``quantile`` of its scores over
+    random archive images lies above what the concept scores where it is absent. The scores of
+    other quantiles, ``Concept.levels``, are kept beside, for a segmenter's ``strictness``.
+
+    Args:
+        bank: the concepts; those with a threshold keep it, those with levels too.
+        index: the archive.
+        quantile: share of the archive's pixels that must score lower, in (0, 1).
+        sample: how many images to score, chosen evenly through the sorted ids.
+        models: the bank's models, if at hand.
+        progress: as in ``track``.
+
+    Raises:
+        ArchiveError: no image of the archive can be read.
+    """
+    if not 0 < quantile < 1:
+        raise InputError(f"quantile must lie between 0 and 1, not {quantile!r}.")
+    if sample < 1:
+        raise InputError(f"sample must be at least one image, not {sample!r}.")
+    new = [c.name for c in bank.concepts if c.threshold is None or c.levels is None]
+    if not new:
+        return bank
+    chosen = bank.subset(new)
+    models = models or Models.load(bank.recipe)
+    texts = chosen.texts if bank.recipe.denseclip else None
+    scorer = Scorer(models, bank.recipe, texts, chosen.references)
+    bank.check(models, scorer.roles)
+    # NumPy's, because that of older torch refuses more than 16 million values.
+    found = np.quantile(_scores(scorer, index, sample, progress), (quantile, *SHARES), axis=1)
+    return bank.put(
+        *(
+            replace(
+                concept,
+                threshold=first if concept.threshold is None else concept.threshold,
+                levels=concept.levels or tuple(levels),
+            )
+            for concept, (first, *levels) in zip(chosen.concepts, found.T.tolist(), strict=True)
+        )
+    )
+
+
+def _scores(scorer: Scorer, index: Index, sample: int, progress: Progress) -> NDArray[np.float32]:
+    """(C, all pixels) scores of images chosen evenly, each on its own grid."""
+    ids = sorted(index.ids)
+    if not ids:
+        raise ArchiveError("the archive holds no image; add some to the index.")
+    picked = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, sample).astype(int))]
+    finest = round(scorer.recipe.image_size * max(scorer.recipe.scales))
+    values = []
+    for id in track(picked, label="calibrating", progress=progress):
+        try:
+            maps = scorer(index.image(id, at_least=finest))
+        except (ArchiveError, ImageError, OSError):
+            continue
+        values.append(maps.at(maps.grid).flatten(1).cpu().numpy())
+    if not values:
+        raise ArchiveError("no image of the archive can be read; is its folder still there?")
+    return np.concatenate(values, axis=1)

@@ -1,0 +1,154 @@
+"""One concept from its images (steps 4 to 8 of the method), context elimination included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recoseg.building.cosegment import Cosegmentation, cosegment
+from recoseg.building.spec import Request
+from recoseg.concepts.concept import Concept
+from recoseg.concepts.evidence import Evidence, Pictures, Seed, rounded
+from recoseg.errors import ArchiveError, ImageError
+from recoseg.index.index import Hit, Index
+from recoseg.io import images
+from recoseg.io.images import RGB
+from recoseg.models.base import batch, encode_shared
+from recoseg.models.model_set import Models
+from recoseg.recipe import Recipe
+from recoseg.similarity import cosine_map, upsample
+
+_BATCH = 4
+
+
+@dataclass
+class Material:
+    """The images of one concept on their way to its reference, squares beside their origins."""
+
+    archive: str = ""
+    squares: list[RGB] = field(default_factory=list)
+    origins: list[tuple[str, float | None]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def take(self, image: RGB, size: int, origin: str, score: float | None) -> None:
+        """Crop an image to the archive's geometry and keep it."""
+        self.squares.append(images.square(image, size))
+        self.origins.append((origin, score))
+
+
+def gather(request: Request, hits: Sequence[Hit], index: Index | None, size: int) -> Material:
+    """The examples and the retrieved images of a concept, cropped to ``size`` pixels square.
+
+    Raises:
+        ArchiveError: none is left.
+        ImageError: an example cannot be read.
+    """
+    material = Material()
+    for number, example in enumerate(request.examples, start=1):
+        label = str(example) if isinstance(example, str | Path) else f"example {number}"
+        material.take(images.read(example, at_least=size), size, label, None)
+    if index is not None:
+        _fetch(material, index, hits, size)
+    if not material.squares:
+        reason = material.notes[0] if material.notes else "the search found none"
+        raise ArchiveError(
+            f"no image is left for {request.name!r} ({reason}); bring the index up to date, "
+            "exclude fewer images, or give examples."
+        )
+    return material
+
+
+def refer(
+    request: Request,
+    material: Material,
+    text: Tensor,
+    eliminated: Sequence[Tensor],
+    models: Models,
+    recipe: Recipe,
+) -> Concept:
+    """Co-segment the images of a concept into its reference, with the evidence.
+
+    Args:
+        request: what was asked for.
+        material: its images.
+        text: (d1,) unit text vector.
+        eliminated: (d2,) references of contexts.
+        models: the recipe's models.
+        recipe: the method's settings.
+    """
+    dense, features = _encode(models, material.squares)
+    found = cosegment(features, saliency(dense, features, text, eliminated, recipe))
+    reference = found.reference.cpu()
+    heat = cosine_map(features.float(), reference[None])[:, 0].cpu().numpy()
+    evidence = Evidence(
+        concept=request.name,
+        seeds=_seeds(material, found),
+        agreement=rounded(found.agreement),
+        archive=material.archive,
+        excluded=tuple(sorted(request.exclude)),
+        notes=tuple(material.notes),
+        pictures=Pictures.of(material.squares, heat),
+    )
+    return Concept(request.name, request.aliases, text, reference, evidence=evidence)
+
+
+def saliency(
+    dense: Tensor,
+    features: Tensor,
+    text: Tensor,
+    eliminated: Sequence[Tensor],
+    recipe: Recipe,
+) -> Tensor | None:
+    """How much each pixel may support others (steps 5 and 6; paper sections 3.2 and 3.3).
+
+    Args:
+        dense: (n, d1, h1, w1), comparable with text.
+        features: (n, d2, h, w) of the encoder.
+        text: (d1,) of the concept.
+        eliminated: (d2,) references of contexts.
+        recipe: whether language guides (``lgc``) and context is eliminated (``ce``), and the gain.
+
+    Returns:
+        (n, h, w) in [0, 1], or None where every pixel counts alike.
+    """
+    height, width = features.shape[-2:]
+    weights = None
+    if recipe.lgc:
+        scores = torch.sigmoid(recipe.gain * cosine_map(dense.float(), text[None]))
+        weights = upsample(scores, (height, width))[:, 0].to(features.device)
+    if recipe.ce and eliminated:
+        contexts = torch.stack(list(eliminated))
+        kept = (1 - torch.sigmoid(cosine_map(features.float(), contexts))).prod(dim=1)
+        weights = kept if weights is None else weights * kept
+    return weights
+
+
+def _fetch(material: Material, index: Index, hits: Sequence[Hit], size: int) -> None:
+    for hit in hits:
+        try:
+            material.take(index.image(hit.id, at_least=size), size, hit.id, rounded(hit.score))
+        # An archive may lose a file at any time; the others still tell what the concept is.
+        except (ArchiveError, ImageError, OSError) as error:
+            material.notes.append(f"{hit.id} was left out: {error}")
+
+
+@torch.no_grad()
+def _encode(models: Models, squares: Sequence[RGB]) -> tuple[Tensor, Tensor]:
+    parts = [
+        encode_shared(models.dense, models.encoder, batch(squares[i : i + _BATCH]))
+        for i in range(0, len(squares), _BATCH)
+    ]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+def _seeds(material: Material, found: Cosegmentation) -> tuple[Seed, ...]:
+    height, width = found.scores.shape[-2:]
+    places, support = found.seeds.tolist(), found.support.tolist()
+    return tuple(
+        Seed(id, score, rounded((column + 0.5) / width), rounded((row + 0.5) / height), rounded(s))
+        for (id, score), (row, column), s in zip(material.origins, places, support, strict=True)
+    )

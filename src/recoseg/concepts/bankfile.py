@@ -1,0 +1,207 @@
+"""One portable file per bank: safetensors whose header says everything but the numbers.
+
+header "recoseg"   JSON: format, recipe, models, concepts, contexts, digest of it all
+text, reference    (N, d1) and (N, d2), fp16 or fp32, concepts first, then other contexts
+evidence           zlib-compressed JSON (may be absent)
+pictures           the thumbnails' JPEG files and heat maps end to end (may be absent)
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recoseg.concepts.concept import Concept
+from recoseg.concepts.evidence import Evidence, Pictures
+from recoseg.errors import BankError, InputError
+from recoseg.io.sealed import Seal
+from recoseg.recipe import Recipe
+from recoseg.similarity import unit
+
+SEAL = Seal(
+    "recoseg",
+    "a concept bank",
+    1,
+    BankError,
+    "give a file written by bank.save, copy it again, or build the bank again",
+)
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+EVIDENCE = ("full", "compact", "none")
+_MAX_JSON = 256 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What a bank's file holds.
+
+    Attributes:
+        concepts: the bank's concepts, in order.
+        contexts: those whose references are eliminated from others, in order; some may be among
+            the concepts.
+        recipe: the settings all were built with.
+        fingerprints: role ("retrieval", "dense", "encoder") to the digest of its model.
+    """
+
+    concepts: tuple[Concept, ...]
+    contexts: tuple[Concept, ...]
+    recipe: Recipe
+    fingerprints: Mapping[str, str]
+
+
+def write(path: Path, contents: Contents, dtype: str, evidence: str) -> None:
+    """Replace ``path`` by these contents, whole or not at all.
+
+    Args:
+        path: where to.
+        contents: what to write.
+        dtype: "float32" keeps vectors to the bit, "float16" to about three decimal digits each.
+        evidence: "full" with pictures, "compact" without them, "none" for vectors alone.
+    """
+    if dtype not in DTYPES or evidence not in EVIDENCE:
+        raise InputError(
+            f"a bank is saved as {' or '.join(DTYPES)} with evidence "
+            f"{', '.join(EVIDENCE)}, not as {dtype!r} with {evidence!r}."
+        )
+    if not contents.concepts:
+        raise BankError("the bank is empty; add a concept before saving it.")
+    everyone = [*contents.concepts, *(c for c in contents.contexts if c not in contents.concepts)]
+    tensors = {
+        "text": torch.stack([c.text for c in everyone]).to(DTYPES[dtype]),
+        "reference": torch.stack([c.reference for c in everyone]).to(DTYPES[dtype]),
+    }
+    if evidence != "none":
+        tensors.update(_pack(everyone, pictures=evidence == "full"))
+    header: dict[str, Any] = {
+        "recipe": contents.recipe.to_dict(),
+        "models": dict(contents.fingerprints),
+        "concepts": [
+            {
+                "name": c.name,
+                "aliases": list(c.aliases),
+                "threshold": c.threshold,
+                "levels": None if c.levels is None else list(c.levels),
+            }
+            for c in everyone
+        ],
+        "named": len(contents.concepts),
+        "contexts": [everyone.index(c) for c in contents.contexts],
+    }
+    if not path.parent.is_dir():
+        raise BankError(f"the folder {path.parent} does not exist; make it first.")
+    SEAL.write(path, header, tensors)
+
+
+def read(path: Path) -> Contents:
+    """The contents of a bank's file.
+
+    Raises:
+        BankError: missing, damaged, something else, or of a newer version.
+    """
+    header, tensors = SEAL.read(path)
+    try:
+        return _parse(header, tensors)
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        zlib.error,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise BankError(
+            f"{path} does not describe a bank of this version; {SEAL.remedy}."
+        ) from error
+
+
+def _parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Contents:
+    found = _unpack(tensors, len(header["concepts"]))
+    texts, references = _float32(tensors["text"]), _float32(tensors["reference"])
+    rows = zip(header["concepts"], texts, references, found, strict=True)
+    everyone = [
+        Concept(
+            d["name"],
+            tuple(d["aliases"]),
+            text,
+            reference,
+            d["threshold"],
+            evidence,
+            d.get("levels"),  # absent from banks that were calibrated before there were levels
+        )
+        for d, text, reference, evidence in rows
+    ]
+    return Contents(
+        tuple(everyone[: header["named"]]),
+        tuple(everyone[i] for i in header["contexts"]),
+        Recipe.from_dict(header["recipe"]),
+        dict(header["models"]),
+    )
+
+
+def _float32(vectors: Tensor) -> Tensor:
+    # Rounding to fp16 moves a unit vector off the sphere.
+    return vectors if vectors.dtype == torch.float32 else unit(vectors.float())
+
+
+def _pack(everyone: Sequence[Concept], *, pictures: bool) -> dict[str, Tensor]:
+    """Evidence as JSON, and behind it the pictures, whose sizes the JSON gives."""
+    items: list[dict[str, Any] | None] = []
+    blobs: list[bytes] = []
+    for concept in everyone:
+        if concept.evidence is None:
+            items.append(None)
+            continue
+        item = concept.evidence.to_dict()
+        shown = concept.evidence.pictures
+        if pictures and shown is not None:
+            item["jpeg"], item["heat"] = [len(j) for j in shown.thumbnails], list(shown.heat.shape)
+            blobs += [*shown.thumbnails, shown.heat.tobytes()]
+        items.append(item)
+    text = json.dumps(items, ensure_ascii=False, separators=(",", ":")).encode()
+    packed = {"evidence": _bytes(zlib.compress(text, 9))}
+    if blobs:
+        packed["pictures"] = _bytes(b"".join(blobs))
+    return packed
+
+
+def _unpack(tensors: Mapping[str, Tensor], count: int) -> list[Evidence | None]:
+    if "evidence" not in tensors:
+        return [None] * count
+    text = zlib.decompressobj().decompress(tensors["evidence"].numpy().tobytes(), _MAX_JSON)
+    blob = tensors["pictures"].numpy().tobytes() if "pictures" in tensors else b""
+    found: list[Evidence | None] = []
+    place = 0
+    for item in json.loads(text):
+        if item is None:
+            found.append(None)
+            continue
+        pictures = None
+        if "jpeg" in item:
+            pictures, place = _pictures(blob, place, item["jpeg"], item["heat"])
+        found.append(Evidence.from_dict(item, pictures))
+    return found
+
+
+def _pictures(
+    blob: bytes, place: int, sizes: Sequence[int], shape: Sequence[int]
+) -> tuple[Pictures, int]:
+    thumbnails = []
+    for size in sizes:
+        thumbnails.append(blob[place : place + size])
+        place += size
+    count = int(np.prod(shape))
+    heat = np.frombuffer(blob, np.uint8, count, place).reshape(tuple(shape))
+    return Pictures(tuple(thumbnails), heat), place + count
+
+
+def _bytes(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)

@@ -1,0 +1,112 @@
+"""One concept: a name, two vectors, a threshold, and where they came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from recoseg.concepts.evidence import Evidence
+from recoseg.errors import InputError
+from recoseg.io.images import ImageLike
+
+# Shares of an archive's pixels; a concept's levels are the scores that so many do not reach.
+SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+Words = Sequence[str] | Mapping[str, Sequence[str]]
+Examples = Mapping[str, Sequence[ImageLike]]
+Exclude = Mapping[str, Collection[str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Concept:
+    """A concept as a segmenter needs it.
+
+    Attributes:
+        name: what it is called.
+        aliases: the words that describe it, averaged into ``text``.
+        text: (d1,) float32 unit vector in the space of the dense language-image model.
+        reference: (d2,) float32 unit vector in the space of the visual encoder.
+        threshold: score below which a pixel is not this concept; None if never calibrated.
+        evidence: what the reference was made from; None if it was not kept.
+        levels: the score that each of ``SHARES`` of an archive's pixels does not reach; None if
+            never calibrated.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    text: Tensor
+    reference: Tensor
+    threshold: float | None = None
+    evidence: Evidence | None = None
+    levels: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check names and vectors."""
+        object.__setattr__(self, "aliases", tuple(self.aliases))
+        for word in (self.name, *self.aliases):
+            _check_word(word)
+        for role in ("text", "reference"):
+            vector: Tensor = getattr(self, role)
+            if vector.ndim != 1 or not len(vector) or not bool(vector.isfinite().all()):
+                raise InputError(
+                    f"the {role} vector of {self.name!r} must be finite and of shape (d,), not "
+                    f"{tuple(vector.shape)}."
+                )
+        if self.threshold is not None and self.threshold != self.threshold:
+            raise InputError(f"the threshold of {self.name!r} is not a number.")
+        if self.levels is not None:
+            object.__setattr__(self, "levels", tuple(self.levels))
+            if len(self.levels) != len(SHARES) or not all(np.diff(self.levels) >= 0):
+                raise InputError(
+                    f"the levels of {self.name!r} must be {len(SHARES)} numbers that do not fall."
+                )
+
+    def with_threshold(self, threshold: float | None) -> Concept:
+        """A copy with another threshold."""
+        return dataclasses.replace(self, threshold=threshold)
+
+    def level(self, share: float) -> float | None:
+        """The score that a share of the archive's pixels does not reach; None if not calibrated.
+
+        Between two of ``SHARES`` it is interpolated, beyond them it is the first or the last.
+        """
+        return None if self.levels is None else float(np.interp(share, SHARES, self.levels))
+
+    def __repr__(self) -> str:
+        also = "" if self.aliases == (self.name,) else f", aliases={list(self.aliases)}"
+        images = f", {len(self.evidence.seeds)} images" if self.evidence else ""
+        return f"Concept({self.name!r}{also}{images})"
+
+
+def words(concepts: Words) -> dict[str, tuple[str, ...]]:
+    """Names, or names with the words that describe them, to name -> aliases.
+
+    Raises:
+        InputError: no list, an empty or repeated name, or a name without words.
+    """
+    if isinstance(concepts, str):
+        raise InputError(f"concepts must be a list of names; write [{concepts!r}].")
+    if not isinstance(concepts, Mapping):
+        named = [_check_word(name) for name in concepts]
+        if len(set(named)) != len(named):
+            twice = next(name for name in named if named.count(name) > 1)
+            raise InputError(f"concept {twice!r} is named twice; name each once.")
+        return {name: (name,) for name in named}
+    for name, aliases in concepts.items():
+        if isinstance(aliases, str) or not aliases:
+            raise InputError(f"concept {name!r} needs a list of words that describe it.")
+    return {
+        _check_word(name): tuple(_check_word(alias) for alias in aliases)
+        for name, aliases in concepts.items()
+    }
+
+
+def _check_word(word: object) -> str:
+    if not isinstance(word, str) or not word.strip() or not word.isprintable():
+        raise InputError(f"a concept's name must be printable words, not {word!r}.")
+    if word != word.strip():
+        raise InputError(f"a concept's name must not begin or end with a space: {word!r}.")
+    return word

@@ -1,0 +1,88 @@
+"""Pictures of a measurement: the best and the worst cases, truth and every system side by side."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from recoseg.datasets import Dataset, Sample
+from recoseg.drawing import palette
+from recoseg.evaluation.clock import Clock
+from recoseg.evaluation.protocols import Protocol
+from recoseg.evaluation.results import Report
+from recoseg.evaluation.systems import Labels, Panel
+from recoseg.io import durable
+from recoseg.io.images import RGB
+
+FOLDER = "gallery"
+# What the last system is called in the gallery where it has the CRF.
+_VIEWS = {"reco+crf": "crf"}
+
+
+def gallery(
+    report: Report,
+    panel: Panel,
+    dataset: Dataset,
+    protocol: Protocol,
+    out: Path,
+    cases: int = 4,
+) -> Report:
+    """The report with pictures of its best and worst cases, by the last system's mIoU.
+
+    Args:
+        report: from ``evaluate``, of the same panel, dataset and protocol.
+        panel: the systems.
+        dataset: the images.
+        protocol: how they are prepared.
+        out: the report's folder; pictures go into ``gallery/`` there.
+        cases: how many of each kind.
+    """
+    entry = report[panel.systems[-1].name]
+    scored = [row for row in entry["per_image"] if row["miou"] is not None]
+    ranked = sorted(scored, key=lambda row: (row["miou"], row["id"]))
+    best = ranked[::-1][:cases]
+    worst = [row for row in ranked[:cases] if row not in best]
+    samples = {sample.id: sample for sample in dataset}
+    shown = [
+        {
+            "id": row["id"],
+            "files": _pictures(samples[row["id"]], panel, dataset, protocol, out),
+            "miou": row["miou"],
+            "case": case,
+        }
+        for case, rows in (("best", best), ("worst", worst))
+        for row in rows
+    ]
+    return report.replace(gallery=shown)
+
+
+def _pictures(
+    sample: Sample, panel: Panel, dataset: Dataset, protocol: Protocol, out: Path
+) -> dict[str, str]:
+    """View to file, relative to the report's folder."""
+    image, truth = dataset.read(sample)
+    image, truth = protocol.image(image), protocol.labels(truth)
+    colours = np.array(dataset.table.colours, np.uint8)
+    views: dict[str, RGB] = {"image": image, "truth": _laid_over(image, truth, colours)}
+    names = [system.name for system in panel.systems]
+    columns = {system.name: system.columns(dataset.table) for system in panel.systems}
+    for name, labels in panel.run(image, sample, names, Clock()):
+        views[_VIEWS.get(name, name)] = _laid_over(image, columns[name][labels], colours)
+    return {view: _saved(picture, sample, view, out) for view, picture in views.items()}
+
+
+def _laid_over(image: RGB, labels: Labels, colours: NDArray[np.uint8]) -> RGB:
+    return palette.overlay(image, labels, colours, 0.6)
+
+
+def _saved(picture: RGB, sample: Sample, view: str, out: Path) -> str:
+    name = f"{FOLDER}/{sample.id.replace('/', '__')}-{view}.jpg"
+    durable.make_folder(out / FOLDER)
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=88)
+    durable.write(out / name, stream.getvalue())
+    return name

@@ -1,0 +1,92 @@
+"""What an ablation varies: the component grid, and sweeps of settings (section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recoseg.recipe import Recipe
+from recoseg.segmenting.segmenter import System as Kind
+
+# DenseCLIP, LGC, CE: the paper's rows in its order.
+COMPONENTS = (
+    (False, True, False),
+    (True, False, False),
+    (True, True, False),
+    (True, False, True),
+    (True, True, True),
+)
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """What is varied; an empty sequence leaves that sweep out.
+
+    Attributes:
+        grid: the component grid, every row with and without the CRF.
+        sizes: images of the archive, random nested subsets; those beyond its size are left out.
+        ks: retrieved images per concept.
+        encoders: ids of visual encoders for co-segmentation.
+        contexts: lists of concepts to eliminate.
+        unknown: quantiles of the thresholds below which a pixel is unknown.
+        seed: of the subsets.
+    """
+
+    grid: bool = True
+    sizes: Sequence[int] = ()
+    ks: Sequence[int] = ()
+    encoders: Sequence[str] = ()
+    contexts: Sequence[Sequence[str]] = ()
+    unknown: Sequence[float] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A bank to be built and a way to use it.
+
+    Attributes:
+        sweep: the series it is part of.
+        x: its place there.
+        recipe: how the bank is built and used.
+        kind: ``"reco"``, or ``"denseclip"`` for the baseline that uses the names alone.
+        size: images of the archive; None for all.
+        quantile: of the thresholds for unknown; None for none.
+        refine: with the CRF.
+    """
+
+    sweep: str
+    x: Any
+    recipe: Recipe
+    kind: Kind = "reco"
+    size: int | None = None
+    quantile: float | None = None
+    refine: bool = False
+
+
+def points(recipe: Recipe, sweeps: Sweeps, archive: int) -> Iterator[Point]:
+    """All points of the sweeps, for an archive of so many images."""
+    if sweeps.grid:
+        yield from _components(recipe)
+    for size in sorted({min(size, archive) for size in sweeps.sizes}):
+        yield Point("archive size", size, recipe, size=size if size < archive else None)
+    for k in sweeps.ks:
+        yield Point("k", k, recipe.replace(k=k))
+    for encoder in sweeps.encoders:
+        yield Point("encoder", encoder, recipe.replace(encoder=encoder))
+    for contexts in sweeps.contexts:
+        changed = recipe.replace(contexts=tuple(contexts), ce=bool(contexts))
+        yield Point("contexts", ", ".join(contexts) or "none", changed)
+    for quantile in sweeps.unknown:
+        yield Point("unknown", quantile, recipe, quantile=quantile)
+
+
+def _components(recipe: Recipe) -> Iterator[Point]:
+    for denseclip, lgc, ce in COMPONENTS:
+        kind: Kind = "reco" if lgc or ce else "denseclip"
+        # The baseline uses no reference, so it takes the full method's bank.
+        parts = {"denseclip": denseclip, "lgc": lgc, "ce": ce} if kind == "reco" else {}
+        for refine in (False, True):
+            x = {"denseclip": denseclip, "lgc": lgc, "ce": ce, "crf": refine}
+            yield Point("grid", x, recipe.replace(**parts), kind, refine=refine)

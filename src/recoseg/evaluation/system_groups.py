@@ -1,0 +1,169 @@
+"""Segmenters side by side: an image is encoded once for all rows of the same encoders.
+
+They share everything up to their cosines, and the CRF's part that depends on the image alone,
+however many banks, baselines and refinements are compared on it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from recoseg.crf.refine import Field
+from recoseg.datasets import Sample
+from recoseg.evaluation.clock import Clock
+from recoseg.evaluation.systems import Labels, Panel, Segments, Several, Single, System, digest
+from recoseg.io.images import RGB
+from recoseg.recipe import CRF
+from recoseg.runs.identity import bank_digest
+from recoseg.segmenting.scoremaps import ScoreMaps, Scorer
+from recoseg.segmenting.segmenter import Segmenter
+
+LABELS = {"denseclip": "DenseCLIP", "reco": "ReCo"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A segmenter as a system.
+
+    Attributes:
+        system: what it is called.
+        segmenter: does the work.
+        refine: with the CRF or without.
+    """
+
+    system: System
+    segmenter: Segmenter
+    refine: bool
+
+    @classmethod
+    def of(
+        cls, segmenter: Segmenter, refine: bool, name: str | None = None, label: str | None = None
+    ) -> Row:
+        """A row named by its system and refinement, unless a name is given."""
+        usual = segmenter.system + ("+crf" if refine else "")
+        words = LABELS[segmenter.system] + (" + CRF" if refine else "")
+        recipe = {**segmenter.bank.recipe.to_dict(), "refine": refine}
+        return cls(
+            System(
+                name or usual,
+                label or name or words,
+                segmenter.names,
+                _key(segmenter, refine),
+                recipe,
+            ),
+            segmenter,
+            refine,
+        )
+
+
+class Rows:
+    """A panel of segmenters."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = tuple(rows)
+        self.systems = tuple(row.system for row in self.rows)
+
+    def run(
+        self, image: RGB, sample: Sample, wanted: Collection[str], clock: Clock
+    ) -> Iterator[tuple[str, Labels]]:
+        """Labels of each wanted row; rows of the same encoders are encoded together."""
+        groups: dict[object, list[Row]] = {}
+        for row in self.rows:
+            if row.system.name in wanted:
+                groups.setdefault(_encoding(row.segmenter), []).append(row)
+        sharpen = _SharedFields(clock)
+        for rows in groups.values():
+            with clock("models"):
+                shared = _maps([row.segmenter for row in rows], image)
+            for row, maps in zip(rows, shared, strict=True):
+                with clock("labels"):
+                    found = row.segmenter.decide(image, maps, row.refine, sharpen)
+                yield row.system.name, found.labels
+
+
+def panel(given: Segments | Panel | Mapping[str, Segments]) -> Panel:
+    """One panel of whatever ``evaluate`` takes."""
+    if isinstance(given, Mapping):
+        rows = [Row.of(s, s.refine, name) for name, s in given.items() if isinstance(s, Segmenter)]
+        others: list[Panel] = [
+            Single(s, name) for name, s in given.items() if not isinstance(s, Segmenter)
+        ]
+        return Several([*([Rows(rows)] if rows else []), *others])
+    if isinstance(given, Segmenter):
+        return Rows([Row.of(given, given.refine)])
+    if hasattr(given, "systems"):
+        return cast(Panel, given)
+    return Single(given, getattr(given, "name", type(given).__name__.lower()))
+
+
+class _SharedFields:
+    """The CRF with its part that depends on the image alone built once per image."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._fields: dict[CRF, Field] = {}
+
+    def __call__(self, scores: Tensor, image: RGB, crf: CRF) -> Tensor:
+        with self._clock("crf"):
+            same = dataclasses.replace(crf, temperature=1.0)
+            if same not in self._fields:
+                self._fields[same] = Field.of(image, same)
+            return dataclasses.replace(self._fields[same], crf=crf).refine(scores)
+
+
+def _encoding(segmenter: Segmenter) -> object:
+    recipe = segmenter.bank.recipe
+    settings = (recipe.image_size, recipe.scales, recipe.gain, recipe.debias)
+    return (*settings, *sorted(segmenter.bank.fingerprints.items()))
+
+
+def _maps(segmenters: Sequence[Segmenter], image: RGB) -> list[ScoreMaps]:
+    """Each segmenter's maps of one image, encoded once for all."""
+    scorers = [segmenter.scorer() for segmenter in segmenters]
+    texts, text_rows = _stacked([scorer.texts for scorer in scorers])
+    references, reference_rows = _stacked([scorer.references for scorer in scorers])
+    maps = Scorer(scorers[0].models, scorers[0].recipe, texts, references)(image)
+    return [
+        ScoreMaps(_rows(maps.language, text), _rows(maps.visual, reference))
+        for text, reference in zip(text_rows, reference_rows, strict=True)
+    ]
+
+
+def _stacked(parts: Sequence[Tensor | None]) -> tuple[Tensor | None, list[slice | None]]:
+    """All different parts in one (N, d), and where each part's rows are."""
+    places: dict[bytes, slice] = {}
+    different: list[Tensor] = []
+    rows: list[slice | None] = []
+    for part in parts:
+        if part is None:
+            rows.append(None)
+            continue
+        identity = part.numpy(force=True).tobytes()
+        if identity not in places:
+            start = sum(len(other) for other in different)
+            places[identity] = slice(start, start + len(part))
+            different.append(part)
+        rows.append(places[identity])
+    return (torch.cat(different) if different else None), rows
+
+
+def _rows(maps: Tensor | None, rows: slice | None) -> Tensor | None:
+    return None if maps is None or rows is None else maps[rows]
+
+
+def _key(segmenter: Segmenter, refine: bool) -> str:
+    return digest(
+        bank_digest(segmenter.bank),
+        segmenter.system,
+        refine,
+        segmenter.unknown,
+        segmenter.strictness,
+        segmenter.shortlist,
+        dataclasses.asdict(segmenter.crf),
+    )

@@ -1,0 +1,126 @@
+"""What is measured: systems that turn an image into labels, alone or several side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recoseg.datasets import ClassTable, Sample
+from recoseg.errors import InputError
+from recoseg.evaluation.clock import Clock
+from recoseg.evaluation.metrics import VOID
+from recoseg.io.images import RGB
+from recoseg.segmenting.result import Segmentation
+
+Labels = NDArray[np.integer[Any]]
+
+
+class Segments(Protocol):
+    """A segmenter, or anything that is called like one (a student, say)."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, image: RGB) -> Segmentation:
+        """Labels of one image, indices into ``names``."""
+        ...
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the table.
+
+    Attributes:
+        name: for programs, for example ``"reco+crf"``.
+        label: for people, for example ``"ReCo + CRF"``.
+        names: what its labels mean, in order.
+        key: digest of all that decides its labels.
+        recipe: its settings, in plain JSON types.
+    """
+
+    name: str
+    label: str
+    names: tuple[str, ...]
+    key: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def columns(self, table: ClassTable) -> NDArray[np.int64]:
+        """For each label, and at the end for -1, the class it is scored as; -1 for none.
+
+        Raises:
+            InputError: none of the names is one of the dataset's.
+        """
+        known = dict(zip(table.classes, range(len(table.classes)), strict=True))
+        known.update(zip(table.names, table.merge, strict=True))
+        found = [known.get(name, VOID) for name in self.names]
+        if set(found) <= {VOID}:
+            raise InputError(
+                f"{self.name} predicts {', '.join(self.names[:5])} ..., none of which is a class "
+                f"of the dataset ({', '.join(table.names[:5])} ...); build it with those names."
+            )
+        return np.array([*found, VOID])
+
+
+class Panel(Protocol):
+    """Systems that are run side by side."""
+
+    @property
+    def systems(self) -> Sequence[System]:
+        """The rows."""
+        ...
+
+    def run(
+        self, image: RGB, sample: Sample, wanted: Collection[str], clock: Clock
+    ) -> Iterator[tuple[str, Labels]]:
+        """Name and labels (H, W) of each wanted system on one image."""
+        ...
+
+
+class Single:
+    """A panel of one system that is called image by image."""
+
+    def __init__(self, segments: Segments, name: str, label: str | None = None) -> None:
+        self._segments = segments
+        # What cannot say what it is must not be taken for what it was.
+        key = str(getattr(segments, "digest", uuid.uuid4().hex))
+        self.systems = (System(name, label or name, tuple(segments.names), key),)
+
+    def run(
+        self, image: RGB, sample: Sample, wanted: Collection[str], clock: Clock
+    ) -> Iterator[tuple[str, Labels]]:
+        """Its labels of the image."""
+        for system in self.systems:
+            if system.name in wanted:
+                with clock("models"):
+                    found = self._segments(image)
+                yield system.name, found.labels
+
+
+class Several:
+    """Panels one after the other, as one; names must differ."""
+
+    def __init__(self, panels: Sequence[Panel]) -> None:
+        self._panels = tuple(panels)
+        self.systems = tuple(system for panel in panels for system in panel.systems)
+        names = [system.name for system in self.systems]
+        if len(set(names)) < len(names) or not names:
+            raise InputError("systems to be compared need names of their own, at least one.")
+
+    def run(
+        self, image: RGB, sample: Sample, wanted: Collection[str], clock: Clock
+    ) -> Iterator[tuple[str, Labels]]:
+        """Labels of the wanted systems of every panel."""
+        for panel in self._panels:
+            yield from panel.run(image, sample, wanted, clock)
+
+
+def digest(*facts: object) -> str:
+    """Sixteen hex digits of facts of plain JSON types."""
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""A folder of photos in, a searchable table of their embeddings out (step 2 of the method)."""

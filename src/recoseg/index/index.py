@@ -1,0 +1,250 @@
+"""A searchable memory of an archive: one vector per image, in a folder that survives anything.
+
+    photos.index/
+      manifest.json      format version, model and its fingerprint, preprocessing, archive
+      ledger.sqlite      ids, content hashes, sizes and times, rows, files left out (SQLite, WAL)
+      shards/000000.f16  raw little-endian fp16 rows, appended only
+      lock               held by the one writer
+
+Rows are synced before the ledger speaks of them, and a transaction makes each step visible whole:
+a reader beside a writer, or after one was killed, sees the last commit.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recoseg.errors import ArchiveError, InputError
+from recoseg.index import ledger, search, update
+from recoseg.index.ledger import Entry, Snapshot
+from recoseg.index.manifest import Manifest
+from recoseg.index.search import Hit
+from recoseg.index.shards import Shards
+from recoseg.index.update import Changes
+from recoseg.io import images
+from recoseg.io.archive import Archive, Skipped
+from recoseg.io.images import RGB
+from recoseg.io.progress import Progress
+from recoseg.models import registry
+from recoseg.models.base import JointModel
+from recoseg.similarity import unit
+
+__all__ = ["Changes", "Hit", "Index", "Skipped"]
+
+Source = str | Path | Sequence[str | Path] | Archive
+
+
+class Index:
+    """An opened index; every call sees the last committed state. Safe to use from threads."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self._manifest = manifest
+        self._counts: tuple[int, NDArray[np.int32]] = (-1, np.zeros(0, dtype=np.int32))
+        self._opened: Archive | None = None
+
+    @classmethod
+    def build(
+        cls,
+        source: Source,
+        out: str | Path,
+        *,
+        model: str | JointModel = "lite",
+        batch_size: int = 4,
+        workers: int | None = None,
+        progress: Progress = True,
+    ) -> Index:
+        """Embed every image of an archive; run again, it goes on where it was stopped.
+
+        Args:
+            source: what ``Archive.open`` takes.
+            out: folder of the index; made, or continued if it has the same model and archive.
+            model: a language-image model or its id.
+            batch_size: images per forward pass; small ones are fastest on a CPU.
+            workers: threads that read and decode; by default one per core, at most 4.
+            progress: False, True (stderr) or a function of (done, total).
+
+        Raises:
+            ArchiveError: nothing to index, nothing readable, or ``out`` has another archive.
+            IndexMismatch: ``out`` was built by another model or format version.
+            Locked: another writer is at work on ``out``.
+            IndexDamaged: ``out`` is something else, or broken.
+        """
+        folder, archive = Path(out), Archive.open(source)
+        update.ready(folder, archive)  # wrong paths before slow models
+        joint = registry.load_joint(model)
+        return cls(folder, update.build(folder, archive, joint, batch_size, workers, progress))
+
+    @classmethod
+    def open(cls, path: str | Path) -> Index:
+        """An index that was built before; neither its model nor its archive is needed to search.
+
+        Raises:
+            IndexDamaged: not an index, or a part is missing.
+            IndexMismatch: written by a newer version.
+        """
+        folder = Path(path)
+        manifest = Manifest.read(folder)
+        with ledger.reading(folder / update.LEDGER) as snapshot:
+            update.shards_of(folder, manifest).check(snapshot.rows())
+        return cls(folder, manifest)
+
+    def add(
+        self,
+        source: Source | None = None,
+        *,
+        model: str | JointModel | None = None,
+        batch_size: int = 4,
+        workers: int | None = None,
+        progress: Progress = True,
+    ) -> Changes:
+        """Follow the archive: index new and changed files, forget deleted ones.
+
+        Args:
+            source: where the archive is now, if it was moved; by default where it was.
+            model: the model that built the index, if it is at hand; by default it is loaded.
+            batch_size: as in ``build``.
+            workers: as in ``build``.
+            progress: as in ``build``.
+
+        Raises:
+            ArchiveError: the archive is gone or empty, or ``source`` is another one.
+            IndexMismatch: the model or its weights are not those of the index.
+            Locked: another writer is at work on the index.
+        """
+        place = None if source is None else Archive.open(source).relist().filled()
+        joint = registry.load_joint(self.model_id if model is None else model)
+        self._manifest, changes = update.follow(
+            self.path, place, joint, batch_size, workers, progress
+        )
+        return changes
+
+    def search(
+        self, queries: Tensor | NDArray[np.floating], k: int, *, exclude: Collection[str] = ()
+    ) -> list[list[Hit]]:
+        """The k images of largest cosine with each query, exactly.
+
+        Args:
+            queries: (Q, d) of any scale.
+            k: how many; all if it is more than the index has.
+            exclude: ids to pass over.
+
+        Returns:
+            Q lists, best first, equal scores in the order of ids.
+        """
+        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+            raise InputError(f"k must be a whole number of at least 1, not {k!r}.")
+        vectors = torch.as_tensor(queries).detach().to("cpu", torch.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim or not vectors.isfinite().all():
+            raise InputError(
+                f"queries must be finite numbers of shape (Q, {self.dim}), not "
+                f"{tuple(vectors.shape)}; embed them with the index's model, {self.model_id!r}."
+            )
+        with ledger.reading(self._ledger) as snapshot:
+            counts = self._counted(snapshot)
+            return search.search(snapshot, self._shards, counts, unit(vectors), k, exclude)
+
+    def image(self, id: str, at_least: int | None = None) -> RGB:
+        """The image as uint8 RGB (H, W, 3) from the archive, exactly as it was indexed.
+
+        Raises:
+            ArchiveError: not in the index, or its file is gone or was changed since.
+        """
+        with ledger.reading(self._ledger) as snapshot:
+            entry = self._entry(snapshot, id)
+        data = self._archive.read(id)
+        if hashlib.sha256(data).digest() != entry.hash:
+            raise ArchiveError(
+                f"{id} in {self._archive.source} was changed after it was indexed; restore it, or "
+                "bring the index up to date with `recoseg index`."
+            )
+        return images.read(data, at_least=at_least, name=id)
+
+    def vectors(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """(len(ids), d) unit vectors of images; ArchiveError if one is not in the index."""
+        with ledger.reading(self._ledger) as snapshot:
+            rows = self._shards.gather([self._entry(snapshot, id).row for id in ids])
+        return unit(torch.from_numpy(rows)).numpy()
+
+    def mean(self) -> NDArray[np.float32]:
+        """(d,) mean of the images' unit vectors, summed block by block."""
+        with ledger.reading(self._ledger) as snapshot:
+            return search.mean(self._shards, self._counted(snapshot))
+
+    def check(self, model: JointModel) -> None:
+        """IndexMismatch, with the remedy, unless ``model`` is the one that built the index."""
+        self._manifest.check(model, self.path)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all indexed images, in order."""
+        with ledger.reading(self._ledger) as snapshot:
+            return snapshot.ids()
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Files that were left out, with reasons, in the order of ids."""
+        with ledger.reading(self._ledger) as snapshot:
+            return snapshot.skipped()
+
+    @property
+    def hash(self) -> str:
+        """Sha256 of all ids and content hashes, in hex: equal only for equal archives."""
+        with ledger.reading(self._ledger) as snapshot:
+            return snapshot.digest()
+
+    @property
+    def model_id(self) -> str:
+        """Id of the model that made the vectors."""
+        return self._manifest.model
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of that model's weights and preprocessing."""
+        return self._manifest.fingerprint
+
+    @property
+    def dim(self) -> int:
+        """d, numbers per vector."""
+        return self._manifest.dim
+
+    def __len__(self) -> int:
+        with ledger.reading(self._ledger) as snapshot:
+            return snapshot.size()
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.path)!r}, {len(self)} images, {self.model_id})"
+
+    @functools.cached_property
+    def _shards(self) -> Shards:
+        return update.shards_of(self.path, self._manifest)
+
+    @property
+    def _ledger(self) -> Path:
+        return self.path / update.LEDGER
+
+    @property
+    def _archive(self) -> Archive:
+        if self._opened is None or self._opened.describe() != self._manifest.archive:
+            self._opened = Archive.reopen(self._manifest.archive)
+        return self._opened
+
+    def _entry(self, snapshot: Snapshot, id: str) -> Entry:
+        entry = snapshot.find(id)
+        if entry is None:
+            raise ArchiveError(f"{id} is not in {self.path}; see the index's ids.")
+        return entry
+
+    def _counted(self, snapshot: Snapshot) -> NDArray[np.int32]:
+        revision = snapshot.revision()
+        if self._counts[0] != revision:
+            self._counts = (revision, snapshot.counts())
+        return self._counts[1]

@@ -1,0 +1,206 @@
+"""Bring an index into line with its archive: only the difference, by one writer at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from recoseg.errors import ArchiveError, IndexDamaged
+from recoseg.index import ledger
+from recoseg.index.ingest import ingest
+from recoseg.index.journal import Journal
+from recoseg.index.ledger import Writer
+from recoseg.index.manifest import NAME, Manifest
+from recoseg.index.shards import Shards
+from recoseg.io import durable
+from recoseg.io.archive import Archive, Item
+from recoseg.io.progress import Progress, reporting
+from recoseg.models.base import JointModel
+
+LOCK = "lock"
+LEDGER = "ledger.sqlite"
+SHARDS = "shards"
+SHARD_ROWS = 65536
+
+
+class Changes(NamedTuple):
+    """How many images were added, changed, removed, left as they were, and left out."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+
+
+def shards_of(folder: Path, manifest: Manifest) -> Shards:
+    """The vectors of the index in ``folder``."""
+    return Shards(folder / SHARDS, manifest.dim, manifest.shard_rows)
+
+
+def build(
+    folder: Path,
+    archive: Archive,
+    model: JointModel,
+    batch_size: int,
+    workers: int | None,
+    progress: Progress,
+) -> Manifest:
+    """Make or continue the index in ``folder``; its manifest. Arguments as ``Index.build``."""
+    ready(folder, archive)
+    durable.make_folder(folder)
+    with durable.lock(folder / LOCK, str(folder)):
+        if not (folder / NAME).exists():
+            _create(folder, Manifest.of(model, archive.describe(), SHARD_ROWS))
+        manifest = Manifest.read(folder)
+        manifest.check(model, folder)
+        _check_same(folder, manifest, archive)
+        changes = _update(folder, manifest, archive, model, batch_size, workers, progress)
+    if not changes.added + changes.changed + changes.unchanged:
+        with ledger.reading(folder / LEDGER) as snapshot:
+            raise ArchiveError(
+                f"none of the {len(archive)} images of {archive.source} could be indexed; the "
+                f"first reason: {snapshot.skipped()[0].reason}"
+            )
+    return manifest
+
+
+def follow(
+    folder: Path,
+    moved: Archive | None,
+    model: JointModel,
+    batch_size: int,
+    workers: int | None,
+    progress: Progress,
+) -> tuple[Manifest, Changes]:
+    """Bring the index in ``folder`` up to date; its archive may have ``moved``."""
+    with durable.lock(folder / LOCK, str(folder)):
+        manifest = Manifest.read(folder)
+        manifest.check(model, folder)
+        archive = Archive.reopen(manifest.archive).filled() if moved is None else moved
+        if archive.describe() != manifest.archive:
+            _check_moved(folder, archive)
+            manifest = dataclasses.replace(manifest, archive=archive.describe())
+            manifest.write(folder)
+        return manifest, _update(folder, manifest, archive, model, batch_size, workers, progress)
+
+
+def _check_moved(folder: Path, archive: Archive) -> None:
+    with ledger.reading(folder / LEDGER) as snapshot:
+        ids = snapshot.ids()
+    if ids and not any(id in archive for id in ids):
+        raise ArchiveError(
+            f"{archive.source} holds none of the {len(ids)} images of {folder}; an index follows "
+            "one archive, so build a new index, or bring all images under one folder."
+        )
+
+
+def ready(folder: Path, archive: Archive) -> None:
+    """Accept ``folder`` if it is not there, empty, an index of ``archive``, or the start of one.
+
+    Raises:
+        ArchiveError: it is an index of another archive.
+        IndexDamaged: it holds something else, which must not be mixed with an index.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise IndexDamaged(f"{folder} is a file, not an index; choose another name.")
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    ours = {LOCK, LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal", SHARDS}
+    foreign = {name for name in names - ours if not name.startswith(f".{NAME}.")}
+    if names and NAME not in names and (foreign or LOCK not in names):
+        raise IndexDamaged(f"{folder} holds other files and is not an index; choose another name.")
+    if NAME in names:
+        _check_same(folder, Manifest.read(folder), archive)
+
+
+def _check_same(folder: Path, manifest: Manifest, archive: Archive) -> None:
+    if manifest.archive != archive.describe():
+        raise ArchiveError(
+            f"{folder} was built from {Archive.reopen(manifest.archive).source}, not from "
+            f"{archive.source}; give another output or, if the images were moved, say so (--moved, "
+            "or Index.add)."
+        )
+
+
+def _create(folder: Path, manifest: Manifest) -> None:
+    """An empty index; the manifest comes last, so a folder that has one is complete."""
+    for path in [*folder.glob(f"{LEDGER}*"), *folder.glob(f".{NAME}.*")]:
+        path.unlink()
+    shards_of(folder, manifest).cut(0)
+    with ledger.writing(folder / LEDGER, create=True):
+        pass
+    manifest.write(folder)
+
+
+def _update(
+    folder: Path,
+    manifest: Manifest,
+    archive: Archive,
+    model: JointModel,
+    batch_size: int,
+    workers: int | None,
+    progress: Progress,
+) -> Changes:
+    """Index what is new or changed and forget what is gone; the caller holds the lock.
+
+    A file counts as unchanged while its size and time are; otherwise its content decides. What was
+    left out before is tried again.
+    """
+    tally = dict.fromkeys(Changes._fields, 0)
+    shards = shards_of(folder, manifest)
+    with ledger.writing(folder / LEDGER) as writer:
+        rows = writer.rows()
+        shards.check(rows)
+        shards.cut(rows)
+        tally["removed"] = _forget(archive, writer)
+        tally["skipped"] = len(archive.problems)
+        before: dict[str, bytes | None] = {}
+        todo = [item for item in archive if _differs(item, writer, before)]
+        tally["unchanged"] = len(archive) - len(todo)
+        journal = Journal(shards, writer, _counted(tally, before), lambda _: _add(tally, "skipped"))
+        with reporting("indexing", len(todo), progress) as advance:
+            ingest(
+                archive,
+                todo,
+                model,
+                journal,
+                batch_size=batch_size,
+                workers=workers or min(4, os.cpu_count() or 1),
+                advance=advance,
+            )
+    return Changes(**tally)
+
+
+def _forget(archive: Archive, writer: Writer) -> int:
+    """Drop what the archive no longer lists; returns how many indexed images that were."""
+    problems = {problem.id for problem in archive.problems}
+    gone = [id for id in writer.ids() if id not in archive and id not in problems]
+    stale = [s.id for s in writer.skipped() if s.id not in archive and s.id not in problems]
+    if gone or stale or set(archive.problems) - set(writer.skipped()):
+        writer.commit(skipped=archive.problems, gone=[*gone, *stale])
+    return len(gone)
+
+
+def _differs(item: Item, writer: Writer, before: dict[str, bytes | None]) -> bool:
+    entry = writer.find(item.id)
+    if entry is not None and (entry.size, entry.mtime_ns) == (item.size, item.mtime_ns):
+        return False
+    before[item.id] = entry.hash if entry is not None else None
+    return True
+
+
+def _counted(
+    tally: dict[str, int], before: dict[str, bytes | None]
+) -> Callable[[Item, bytes], None]:
+    def count(item: Item, digest: bytes) -> None:
+        old = before[item.id]
+        _add(tally, "added" if old is None else "unchanged" if old == digest else "changed")
+
+    return count
+
+
+def _add(tally: dict[str, int], name: str) -> None:
+    tally[name] += 1

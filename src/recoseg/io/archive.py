@@ -1,0 +1,176 @@
+"""An ordered collection of images: a folder, a list file, or tar shards."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recoseg.errors import ArchiveError
+from recoseg.io import filetypes, images
+from recoseg.io.images import RGB
+from recoseg.io.sources import Files, Folder, Item, Listing, Skipped, Source, located
+from recoseg.io.tars import WILD, Tars
+
+__all__ = ["Archive", "Item", "Skipped"]
+
+LISTS = (".txt", ".lst")
+PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+
+
+class Archive:
+    """Images with stable ids, in the order of their ids.
+
+    Iterating gives ``Item(id, size, mtime_ns)``. The files are listed once, when first asked for;
+    ``relist`` looks again. Reading is safe from several threads.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @classmethod
+    def open(cls, source: str | Path | Sequence[str | Path] | Archive) -> Archive:
+        """Find out what ``source`` is, and list it.
+
+        Args:
+            source: a folder (searched recursively; if it holds no image files but tar files,
+                those), a list file (``.txt`` or ``.lst``), a ``.tar`` file, a pattern of tar
+                files (``"shards/*.tar"``), or a sequence of image files or of tar files.
+
+        Raises:
+            ArchiveError: there is no such thing, or no image in it.
+        """
+        if isinstance(source, Archive):
+            return source
+        if isinstance(source, str | Path):
+            archive = _one(_absolute(source))
+        else:
+            archive = cls(_several([_absolute(path) for path in source]))
+        return archive.filled()
+
+    @classmethod
+    def reopen(cls, description: Mapping[str, Any]) -> Archive:
+        """The archive that ``describe`` described; nothing is listed until that is needed."""
+        kind = description.get("kind")
+        if kind == "folder":
+            return cls(Folder(located(description)))
+        if kind == "list":
+            return cls(Files(list_file=located(description)))
+        paths = description.get("paths")
+        if kind not in ("files", "tar") or not isinstance(paths, list):
+            raise ArchiveError(f"no archive of kind {kind!r} is known; upgrade recoseg.")
+        return cls(Tars(paths) if kind == "tar" else Files(paths))
+
+    def describe(self) -> dict[str, Any]:
+        """JSON types with absolute paths, from which ``reopen`` makes the archive again."""
+        return self._source.describe()
+
+    def relist(self) -> Archive:
+        """The same archive as it is now."""
+        return Archive(self._source)
+
+    def filled(self) -> Archive:
+        """This archive, or an ArchiveError if it holds no image (a drive not mounted, perhaps)."""
+        if not len(self):
+            held = self._listing.others
+            first = self.problems[0].reason if self.problems else filetypes.described(held)
+            remedy = filetypes.remedy(held) or (
+                "name a folder, a list file or tar shards with "
+                f"{', '.join(sorted(images.SUFFIXES))} files"
+            )
+            raise ArchiveError(f"{self.source} holds no image ({first}); {remedy}.")
+        return self
+
+    @property
+    def source(self) -> str:
+        """How to name the archive to a person: its path."""
+        return self._source.where
+
+    @property
+    def problems(self) -> tuple[Skipped, ...]:
+        """Files and folders that look like images but cannot be listed, with reasons."""
+        return self._listing.problems
+
+    @property
+    def unread(self) -> str | None:
+        """What to say of photos in a folder whose formats are not read (HEIC, raw), if any are."""
+        return filetypes.unread(self._listing.others)
+
+    def __len__(self) -> int:
+        return len(self._listing.items)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._listing.items)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._ids
+
+    def read(self, id: str) -> bytes:
+        """The encoded bytes of an image; ArchiveError if it is gone or unreadable."""
+        return self._source.read(id)
+
+    def image(self, id: str, at_least: int | None = None) -> RGB:
+        """The image as uint8 RGB (H, W, 3); ``at_least`` as in ``images.read``.
+
+        Raises:
+            ArchiveError: the file is gone or unreadable.
+            ImageError: the file is not an image.
+        """
+        return images.read(self.read(id), at_least=at_least, name=id)
+
+    def __repr__(self) -> str:
+        return f"Archive({self.source!r})"
+
+    @functools.cached_property
+    def _listing(self) -> Listing:
+        return self._source.scan()
+
+    @functools.cached_property
+    def _ids(self) -> frozenset[str]:
+        return frozenset(item.id for item in self)
+
+
+def _absolute(path: str | Path) -> str:
+    # Not resolved: a link to the photos may be moved on purpose.
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100
+
+
+def _one(path: str) -> Archive:
+    place = Path(path)
+    if place.is_dir():
+        archive = Archive(Folder(path))
+        tars = Tars([path])
+        return Archive(tars) if not len(archive) and tars.scan().items else archive
+    _refuse_packed(path)
+    if place.suffix.lower() in LISTS and place.is_file():
+        return Archive(Files(list_file=path))
+    if path.endswith(".tar") and (place.is_file() or set(path) & set(WILD)):
+        return Archive(Tars([path]))
+    if not place.exists():
+        raise ArchiveError(f"{images.printable(path)} does not exist; check the path.")
+    raise ArchiveError(
+        f"{images.printable(path)} is one file, not an archive; name a folder of images, a list "
+        "file (.txt, .lst) or tar shards (.tar)."
+    )
+
+
+def _several(paths: Sequence[str]) -> Source:
+    for path in paths:
+        _refuse_packed(path)
+    if paths and all(path.endswith(".tar") for path in paths):
+        return Tars(sorted(paths))
+    folder = next((path for path in paths if Path(path).is_dir()), None)
+    if folder is not None:
+        raise ArchiveError(
+            f"{images.printable(folder)} is a folder in a list of files; name one folder, or files."
+        )
+    return Files(sorted(paths))
+
+
+def _refuse_packed(path: str) -> None:
+    if path.lower().endswith(PACKED):
+        raise ArchiveError(
+            f"{images.printable(path)} is compressed and cannot be read in place; unpack it."
+        )

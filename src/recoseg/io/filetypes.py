@@ -1,0 +1,108 @@
+"""What files are, by their suffix, where they are not images that can be read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from recoseg.io.images import printable
+
+
+class Kind(NamedTuple):
+    """A kind of file: its names for one and for many, whether it is a photo, and what to do."""
+
+    one: str
+    many: str
+    photo: bool
+    remedy: str
+
+
+_CONVERT = "convert them to JPEG first"
+_KINDS = (
+    (Kind("HEIC photo", "HEIC photos", True, _CONVERT), "heic heif hif"),
+    (Kind("AVIF photo", "AVIF photos", True, _CONVERT), "avif avifs"),
+    (Kind("JPEG 2000 or XL photo", "JPEG 2000 or XL photos", True, _CONVERT), "jp2 j2k jpx jxl"),
+    (
+        Kind("raw photo", "raw photos", True, _CONVERT),
+        "3fr arw cr2 cr3 crw dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 "
+        "srf srw x3f",
+    ),
+    (
+        Kind("PDF file", "PDF files", False, "export the pages as images first"),
+        "pdf",
+    ),
+    (
+        Kind("film", "films", False, "`recoseg video` segments a film"),
+        "mp4 mov m4v avi mkv webm mpg mpeg mts m2ts 3gp wmv flv",
+    ),
+    (
+        Kind("packed file", "packed files", False, "unpack them first"),
+        "zip 7z rar gz tgz bz2 xz zst",
+    ),
+)
+_BY_SUFFIX = {f".{suffix}": kind for kind, suffixes in _KINDS for suffix in suffixes.split()}
+_SHOWN = 2
+
+
+def suffixes(names: Iterable[str]) -> Counter[str]:
+    """How many names there are of each suffix, in lower case with its dot."""
+    return Counter(PurePath(name).suffix.lower() for name in names)
+
+
+def described(found: Mapping[str, int]) -> str:
+    """In words, the commonest kinds first: ``"12 PDF files, 2 .txt files and 1 other"``.
+
+    Args:
+        found: suffix to number of files.
+    """
+    counts = _by_kind(found)
+    if not counts:
+        return "no file at all"
+    parts = [_counted(kind, count) for kind, count in counts.most_common(_SHOWN)]
+    rest = counts.total() - sum(count for _, count in counts.most_common(_SHOWN))
+    if rest:
+        parts.append("1 other" if rest == 1 else f"{rest:,} others")
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def remedy(found: Mapping[str, int]) -> str | None:
+    """What to do with the commonest kind that something can be done with; None if none is."""
+    known = [kind for kind, _ in _by_kind(found).most_common() if isinstance(kind, Kind)]
+    return known[0].remedy if known else None
+
+
+def unread(found: Mapping[str, int]) -> str | None:
+    """What to say of photos in formats that are not read, beside some that are; None if none."""
+    photos = {
+        suffix: count
+        for suffix, count in found.items()
+        if suffix in _BY_SUFFIX and _BY_SUFFIX[suffix].photo
+    }
+    return f"{described(photos)} cannot be read; {_CONVERT}" if photos else None
+
+
+def results(folder: str | PurePath) -> bool:
+    """Whether a folder was filled by recoseg: its label maps and overlays are nobody's photos."""
+    try:
+        with (Path(folder) / "manifest.json").open("rb") as stream:
+            return b'"recoseg-segmentation/' in stream.read(200)
+    except OSError:
+        return False
+
+
+def _by_kind(found: Mapping[str, int]) -> Counter[Kind | str]:
+    counts: Counter[Kind | str] = Counter()
+    for suffix, count in found.items():
+        counts[_BY_SUFFIX.get(suffix, suffix)] += count
+    return counts
+
+
+def _counted(kind: Kind | str, count: int) -> str:
+    if isinstance(kind, Kind):
+        return f"{count:,} {kind.one if count == 1 else kind.many}"
+    named = f"{printable(kind)} file" if kind else "file without suffix"
+    if count == 1:
+        return f"1 {named}"
+    return f"{count:,} {named}s" if kind else f"{count:,} files without suffix"

@@ -1,0 +1,245 @@
+"""Pixels in: uint8 HWC RGB at the border, float (3, H, W) in [0, 1] inside."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from recoseg.errors import ImageError, InputError
+from recoseg.io.pil_warnings import silence_pillow
+
+if TYPE_CHECKING:
+    import torch
+
+# Pillow's own hard limit; a larger one here would never be reached.
+MAX_PIXELS = 178_956_970
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+)
+# Pillow's other formats are left out: some start external programs on what the file says.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+
+RGB = NDArray[np.uint8]
+ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8]
+
+
+def read(
+    source: ImageLike,
+    *,
+    at_least: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
+) -> RGB:
+    """Read anything a user calls an image.
+
+    Args:
+        source: a path, encoded bytes, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3)
+            or (H, W, 4).
+        at_least: let JPEG decode at a reduced scale whose short side is still at least this many
+            pixels; several times faster on large photos.
+        max_pixels: larger images are refused before they are decoded (decompression bombs);
+            Pillow's own limit, the default, holds as well.
+        name: what to call the source in messages; by default its path.
+
+    Returns:
+        uint8 RGB (H, W, 3), EXIF orientation applied, alpha laid over white, 16-bit scaled to 8,
+        the first frame of an animation.
+
+    Raises:
+        ImageError: not an image, truncated, or too large; the message names the source.
+    """
+    label = printable(name or _label(source))
+    try:
+        with silence_pillow():
+            if isinstance(source, np.ndarray):
+                return _from_array(source)
+            if isinstance(source, Image.Image):
+                return _to_rgb(source, label, max_pixels)
+            return _decode(source, label, at_least, max_pixels)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{label} has more than {MAX_PIXELS / 1e6:.0f} million pixels; shrink it or leave it "
+            "out."
+        ) from error
+    # Pillow's decoders meet hostile bytes with errors of any type; none may end a long run.
+    except Exception as error:
+        remedy = "convert it to JPEG" if _foreign(error) else "check the file"
+        raise ImageError(
+            f"{label} cannot be read as an image ({_cause(error)}); {remedy} or leave it out."
+        ) from error
+
+
+def printable(text: str) -> str:
+    r"""``text`` with undecodable bytes of file names as ``\xNN``, so that it prints anywhere."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def to_tensor(image: RGB) -> torch.Tensor:
+    """uint8 (H, W, 3) to float32 (3, H, W) in [0, 1]."""
+    import torch  # not above: a misspelt path is told at once, without waiting for torch
+
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def resize(image: RGB, size: tuple[int, int]) -> RGB:
+    """Bicubic resize to ``size`` = (H, W), antialiased; ImageError if that is over MAX_PIXELS."""
+    if image.shape[:2] == size:
+        return image
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ImageError(
+            f"a {image.shape[0]}x{image.shape[1]} image would grow to {size[0]}x{size[1]} pixels; "
+            "crop it to a less extreme shape."
+        )
+    resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return np.asarray(resized)
+
+
+def short_side(shape: Sequence[int], size: int) -> tuple[int, int]:
+    """(H, W) with the short side at ``size`` pixels and the aspect ratio kept."""
+    height, width = int(shape[0]), int(shape[1])
+    scale = size / min(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize_short(image: RGB, size: int) -> RGB:
+    """Bicubic resize so that the short side has ``size`` pixels."""
+    return resize(image, short_side(image.shape, size))
+
+
+def centre_crop(image: RGB, size: int) -> RGB:
+    """The central ``size`` x ``size`` square of an image at least that large on both sides."""
+    height, width = image.shape[:2]
+    if min(height, width) < size:
+        raise InputError(f"a {height}x{width} image has no {size}-pixel square; resize it first.")
+    top, left = (height - size) // 2, (width - size) // 2
+    return image[top : top + size, left : left + size]
+
+
+def square(image: RGB, size: int) -> RGB:
+    """Short side to ``size``, then the central square (facts of the paper's archive geometry)."""
+    return centre_crop(resize_short(image, size), size)
+
+
+def _label(source: ImageLike) -> str:
+    if isinstance(source, str | Path):
+        return str(source)
+    kinds = {bytes: "the bytes given", np.ndarray: "the array given"}
+    return kinds.get(type(source), "the image given")
+
+
+def _cause(error: Exception) -> str:
+    # Pillow's own words name a memory address here, which would differ from run to run.
+    if _foreign(error):
+        return f"it is none of {', '.join(FORMATS)}"
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no details'}"
+
+
+def _foreign(error: Exception) -> bool:
+    return isinstance(error, UnidentifiedImageError)
+
+
+def _decode(source: str | Path | bytes, label: str, at_least: int | None, max_pixels: int) -> RGB:
+    stream = io.BytesIO(source) if isinstance(source, bytes) else _existing(Path(source), label)
+    if isinstance(source, bytes) and not source:
+        raise ImageError(f"{label} is empty (0 bytes); check the file or leave it out.")
+    with Image.open(stream, formats=FORMATS) as image:
+        _guard(image, label, max_pixels)
+        if at_least is not None and image.format in ("JPEG", "MPO"):
+            _draft(image, at_least)
+        return _to_rgb(image, label, max_pixels)
+
+
+def _existing(path: Path, label: str) -> Path:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise ImageError(f"{label} does not exist; give the path of an image file.") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{label} is a folder, not an image; give the path of an image file.")
+    # A named pipe would be waited for without end.
+    if not stat.S_ISREG(status.st_mode) or not os.access(path, os.R_OK):
+        raise ImageError(f"{label} cannot be opened for reading; check its kind and permissions.")
+    if not status.st_size:
+        raise ImageError(f"{label} is empty (0 bytes); check the file or leave it out.")
+    return path
+
+
+def _from_array(array: NDArray[np.uint8]) -> RGB:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
+        raise ImageError(
+            f"an image array must be uint8 (H, W), (H, W, 3) or (H, W, 4), not {array.dtype} "
+            f"{tuple(array.shape)}; convert it, for example with (x * 255).astype('uint8')."
+        )
+    if array.ndim == 2:
+        return np.repeat(array[:, :, None], 3, axis=2)
+    if array.shape[2] == 3:
+        return np.ascontiguousarray(array)
+    if array.shape[2] == 4:
+        return _to_rgb(Image.fromarray(array, "RGBA"), "the array given", MAX_PIXELS)
+    if array.shape[2] == 1:
+        return np.repeat(array, 3, axis=2)
+    raise ImageError(
+        f"an image array must have 1, 3 or 4 channels last, not shape {tuple(array.shape)}; "
+        "transpose channels-first arrays with x.transpose(1, 2, 0)."
+    )
+
+
+def _guard(image: Image.Image, label: str, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise ImageError(
+            f"{label} has {image.width}x{image.height} pixels, over the limit of "
+            f"{max_pixels / 1e6:.0f} million; shrink it or leave it out."
+        )
+    if not image.width or not image.height:
+        raise ImageError(f"{label} has no pixels; leave it out.")
+
+
+def _draft(image: Image.Image, at_least: int) -> None:
+    # Rounded down, because the decoder takes the largest scale that reaches the size asked for.
+    short = min(image.size)
+    scale = next((s for s in (8, 4, 2) if short // s >= at_least), None)
+    if scale is not None:
+        image.draft(None, (image.width // scale, image.height // scale))
+
+
+def _to_rgb(image: Image.Image, label: str, max_pixels: int) -> RGB:
+    _guard(image, label, max_pixels)
+    image = _upright(image)
+    if image.mode.startswith(("I", "F")):
+        return _from_deep(image)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert("RGB")).copy()
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    # Damaged EXIF data say nothing about the pixels.
+    except Exception:
+        return image
+
+
+def _from_deep(image: Image.Image) -> RGB:
+    # 16-bit files use their full range by convention; others the least usual range that holds them.
+    values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
+    top = float(values.max())
+    ranges = {"I": (255, 65535), "F": (1, 255, 65535)}.get(image.mode, (65535,))
+    full = next((r for r in ranges if top <= r), top)
+    grey = np.clip(values / full * 255, 0, 255).round().astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)

@@ -1,0 +1,250 @@
+r"""Where an archive's images lie: a folder, a list of files, or tar shards.
+
+An image's id is its path relative to the source, with ``/`` between the parts. Bytes of a file
+name that are not UTF-8 become ``\xNN`` and a backslash is doubled, so that every id is printable,
+can be stored anywhere, and leads back to exactly one file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from recoseg.errors import ArchiveError
+from recoseg.io import filetypes
+from recoseg.io.images import SUFFIXES, printable
+
+MAX_BYTES = 512 * 2**20
+
+
+class Item(NamedTuple):
+    """One image file: its id, its size in bytes, and when it was last changed (nanoseconds)."""
+
+    id: str
+    size: int
+    mtime_ns: int
+
+
+class Skipped(NamedTuple):
+    """A file or folder that was left out, and why."""
+
+    id: str
+    reason: str
+
+
+class Listing(NamedTuple):
+    """What a source holds now, in the order of ids; ``others`` counts other files by suffix."""
+
+    items: tuple[Item, ...]
+    problems: tuple[Skipped, ...]
+    others: Mapping[str, int]
+
+
+class Source(Protocol):
+    """A place of images; ``read`` works without ``scan``, and from several threads."""
+
+    @property
+    def where(self) -> str:
+        """How to name the source in a message."""
+        ...
+
+    def scan(self) -> Listing:
+        """List the images, at the cost of a look at every file's metadata."""
+        ...
+
+    def read(self, id: str) -> bytes:
+        """The encoded bytes of an image; ArchiveError if they cannot be had."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """JSON types from which ``archive.Archive.reopen`` makes the same source."""
+        ...
+
+
+def to_id(name: str) -> str:
+    """The id of a path relative to its source."""
+    if os.sep != "/":
+        name = name.replace(os.sep, "/")
+    return printable(name.replace("\\", "\\\\"))
+
+
+def from_id(id: str) -> str:
+    """The path of an id: the inverse of ``to_id``."""
+
+    def original(match: re.Match[str]) -> str:
+        code = match[1]
+        return "\\" if code == "\\" else chr(0xDC00 + int(code[1:], 16))
+
+    return re.sub(r"\\(\\|x[0-9a-f]{2})", original, id)
+
+
+def listing(items: Iterable[Item], problems: Iterable[Skipped], others: Iterable[str]) -> Listing:
+    """Items and problems in the order of ids; ``others`` are the suffixes of the other files."""
+    return Listing(tuple(sorted(items)), tuple(sorted(problems)), Counter(others))
+
+
+def read_file(path: str, id: str, offset: int = 0, size: int | None = None) -> bytes:
+    """Read a regular file, or a part of it, of at most ``MAX_BYTES``.
+
+    Raises:
+        ArchiveError: it is gone, not a regular file, not readable or too large.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116 (a path with undecodable bytes, a million times)
+        if not stat.S_ISREG(status.st_mode):
+            raise ArchiveError(f"{id} is not a regular file; leave it out.")
+        length = status.st_size - offset if size is None else size
+        if length > MAX_BYTES:
+            raise ArchiveError(f"{id} has {length / 2**20:.0f} MiB, over the limit; shrink it.")
+        with Path(path).open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(length)
+    except (OSError, ValueError) as error:
+        raise ArchiveError(
+            f"{id} cannot be read from {printable(path)} ({cause(error)}); restore it, or update "
+            "the index with `recoseg index`."
+        ) from error
+    if len(data) < length:
+        raise ArchiveError(f"{id} is cut short in {printable(path)}; restore the file.")
+    return data
+
+
+def cause(error: Exception) -> str:
+    """The short text of an error, without the path it repeats."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+class Folder:
+    """Every image file under a folder, whose suffix says that it is one.
+
+    Names that start with a dot, and folders of results, are left out. Links are followed; a folder
+    that can be reached in several ways is listed once, under its real place where that lies inside
+    the source, so loops end.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    @property
+    def where(self) -> str:
+        """The folder's path."""
+        return printable(self.root)
+
+    def describe(self) -> dict[str, Any]:
+        """Kind and path."""
+        return {"kind": "folder", "path": self.root}
+
+    def read(self, id: str) -> bytes:
+        """The bytes of a file."""
+        return read_file(f"{self.root}/{from_id(id)}", id)
+
+    def scan(self) -> Listing:
+        """Walk the tree: real folders first, then linked ones that were not yet seen."""
+        items, problems, others = list[Item](), list[Skipped](), list[str]()
+        seen: set[tuple[int, int]] = set()
+        real, linked = deque([""]), deque[str]()
+        while real or linked:
+            inside = real.popleft() if real else linked.popleft()
+            try:
+                for entry in self._entries(inside, seen):
+                    name = f"{inside}{entry.name}"
+                    if _is_folder(entry):
+                        (linked if entry.is_symlink() else real).append(f"{name}/")
+                    elif (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
+                        _file(f"{self.root}/{name}", name, items, problems)
+                    else:
+                        others.append(suffix)
+            except OSError as error:
+                problems.append(Skipped(to_id(inside), f"folder not listed: {cause(error)}"))
+        return listing(items, problems, others)
+
+    def _entries(self, inside: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
+        path = f"{self.root}/{inside}"
+        status = os.stat(path)  # noqa: PTH116
+        place = (status.st_dev, status.st_ino)
+        if place not in seen and not (inside and filetypes.results(path)):
+            seen.add(place)
+            with os.scandir(path) as entries:
+                found = [entry for entry in entries if not entry.name.startswith(".")]
+            yield from sorted(found, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+class Files:
+    """Image files named one by one, in a list file (``.txt``, ``.lst``) or by the caller.
+
+    A list file has one path per line, relative to its own folder or absolute; blank lines and lines
+    that start with ``#`` do not count. Files named by the caller have their absolute path as id.
+    """
+
+    def __init__(self, paths: Sequence[str] = (), list_file: str | None = None) -> None:
+        self.paths, self.list_file = paths, list_file
+        self.root = str(Path(list_file).parent) if list_file else "/"
+
+    @property
+    def where(self) -> str:
+        """The list file's path, or how many files were named."""
+        return printable(self.list_file) if self.list_file else f"{len(self.paths)} named files"
+
+    def describe(self) -> dict[str, Any]:
+        """Kind and path, or paths."""
+        if self.list_file:
+            return {"kind": "list", "path": self.list_file}
+        return {"kind": "files", "paths": list(self.paths)}
+
+    def read(self, id: str) -> bytes:
+        """The bytes of a file."""
+        return read_file(os.path.join(self.root, from_id(id)), id)  # noqa: PTH118
+
+    def scan(self) -> Listing:
+        """Look at every file that is named, each once."""
+        items: list[Item] = []
+        problems: list[Skipped] = []
+        for name in dict.fromkeys(self._names()):
+            _file(os.path.join(self.root, name), name, items, problems)  # noqa: PTH118
+        return listing(items, problems, ())
+
+    def _names(self) -> Iterator[str]:
+        lines: Iterable[str] = self.paths
+        if self.list_file:
+            data = read_file(self.list_file, printable(self.list_file))
+            lines = data.decode("utf-8-sig", "surrogateescape").split("\n")
+        for line in map(str.strip, lines):
+            if line and not (self.list_file and line.startswith("#")):
+                yield self._relative(os.path.normpath(line))
+
+    def _relative(self, path: str) -> str:
+        if self.list_file is None or not Path(path).is_relative_to(self.root):
+            return path
+        return str(Path(path).relative_to(self.root))
+
+
+def _file(path: str, name: str, items: list[Item], problems: list[Skipped]) -> None:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError) as error:
+        problems.append(Skipped(to_id(name), f"{to_id(name)} cannot be found: {cause(error)}"))
+        return
+    if stat.S_ISREG(status.st_mode):
+        items.append(Item(to_id(name), status.st_size, status.st_mtime_ns))
+    else:
+        problems.append(Skipped(to_id(name), f"{to_id(name)} is not a regular file"))
+
+
+def located(data: Mapping[str, Any]) -> str:
+    """The text under ``path`` of a description; ArchiveError if there is none."""
+    path = data.get("path")
+    if not isinstance(path, str):
+        raise ArchiveError("this description of an archive names no path; build the index again.")
+    return path

@@ -1,0 +1,148 @@
+"""Tar shards as a source of images, read in place: nothing is unpacked, links are not followed."""
+
+from __future__ import annotations
+
+import glob
+import os
+import posixpath
+import tarfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recoseg.errors import ArchiveError
+from recoseg.io.images import SUFFIXES, printable
+from recoseg.io.sources import Item, Listing, Skipped, cause, from_id, listing, read_file, to_id
+
+WILD = "*?["
+
+
+class _Shard(NamedTuple):
+    """What one tar file holds: where each member's data lie, and the file's state at that time."""
+
+    state: tuple[int, int]
+    members: dict[str, tuple[int, int]]
+    problems: list[Skipped]
+
+
+class Tars:
+    """Images in tar files; an id is the tar's path in the source, ``/``, and the member's name.
+
+    Of members with one name the last counts, as in tar itself. The time of change is that of the
+    tar file, because shards are often written with a fixed time for every member.
+    """
+
+    def __init__(self, places: Sequence[str]) -> None:
+        """``places``: absolute paths of tar files, folders of them, or patterns."""
+        self.places = tuple(places)
+        bases = [_base(place) for place in places]
+        self.base = os.path.commonpath(bases) if bases else os.sep
+        self.known: dict[str, _Shard] = {}
+        self.lock = threading.Lock()
+
+    @property
+    def where(self) -> str:
+        """The place, or the common folder of several."""
+        return printable(self.places[0] if len(self.places) == 1 else self.base)
+
+    def describe(self) -> dict[str, Any]:
+        """Kind and places."""
+        return {"kind": "tar", "paths": list(self.places)}
+
+    def scan(self) -> Listing:
+        """Read the headers of every tar file that is there now."""
+        items: list[Item] = []
+        problems: list[Skipped] = []
+        for path in self._paths():
+            name = os.path.relpath(path, self.base)
+            try:
+                shard = self._shard(name)
+            except ArchiveError as error:
+                problems.append(Skipped(to_id(name), str(error)))
+                continue
+            problems.extend(shard.problems)
+            for id, (_, size) in shard.members.items():
+                items.append(Item(id, size, shard.state[1]))
+        return listing(items, problems, ())
+
+    def read(self, id: str) -> bytes:
+        """The bytes of a member; ArchiveError if it or its tar file is gone."""
+        parts = id.split("/")
+        for end in range(1, len(parts)):
+            name = from_id("/".join(parts[:end]))
+            path = f"{self.base}/{name}"
+            if Path(path).is_file():
+                place = self._shard(name).members.get(id)
+                if place is not None:
+                    return read_file(path, id, *place)
+        raise ArchiveError(
+            f"{id} is no longer in {self.where}; restore it, or update the index with `recoseg "
+            "index`."
+        )
+
+    def _paths(self) -> list[str]:
+        return sorted({path for place in self.places for path in _expand(place)})
+
+    def _shard(self, name: str) -> _Shard:
+        path = f"{self.base}/{name}"
+        try:
+            status = os.stat(path)  # noqa: PTH116
+            state = (status.st_size, status.st_mtime_ns)
+            with self.lock:
+                shard = self.known.get(name)
+                if shard is None or shard.state != state:
+                    shard = self.known[name] = _headers(path, to_id(name), state)
+        except (OSError, tarfile.TarError) as error:
+            raise ArchiveError(
+                f"{printable(path)} cannot be read as a plain tar file ({cause(error)}); if it is "
+                "compressed, unpack it."
+            ) from error
+        return shard
+
+
+def _headers(path: str, shard: str, state: tuple[int, int]) -> _Shard:
+    members: dict[str, tuple[int, int]] = {}
+    problems: dict[str, Skipped] = {}
+    with tarfile.open(path, "r:") as tar:
+        try:
+            for member in tar:
+                if not _wanted(member.name):
+                    continue
+                id = f"{shard}/{to_id(posixpath.normpath(member.name).lstrip('/'))}"
+                members.pop(id, None)
+                problems.pop(id, None)
+                if member.isreg() and not member.issparse():
+                    members[id] = (member.offset_data, member.size)
+                elif not member.isdir():
+                    problems[id] = Skipped(id, f"{id} is a link or has holes, not a plain member")
+        # A torn shard still gives the members before the tear.
+        except (OSError, tarfile.TarError) as error:
+            problems[shard] = Skipped(shard, f"{shard} is damaged or cut short ({cause(error)})")
+    return _Shard(state, members, list(problems.values()))
+
+
+def _wanted(name: str) -> bool:
+    last = name.rsplit("/", 1)[-1]
+    return not last.startswith(".") and Path(last).suffix.lower() in SUFFIXES
+
+
+def _base(place: str) -> str:
+    parts = Path(place).parts
+    fixed = next((i for i, part in enumerate(parts) if set(part) & set(WILD)), None)
+    if fixed is not None and not Path(place).exists():
+        return str(Path(*parts[:fixed]))
+    return place if Path(place).is_dir() else str(Path(place).parent)
+
+
+def _expand(place: str) -> Iterator[str]:
+    if Path(place).is_dir():
+        pattern = f"{glob.escape(place)}/**/*.tar"
+    elif Path(place).is_file() or not set(place) & set(WILD):
+        yield place
+        return
+    else:
+        pattern = place
+    # The glob module, because Path.glob takes no absolute pattern.
+    found = glob.iglob(pattern, recursive=True)  # noqa: PTH207
+    yield from (path for path in found if path.endswith(".tar"))

@@ -1,0 +1,1 @@
+"""Many images in, one folder of results out, resumable."""

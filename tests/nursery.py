@@ -21,15 +21,15 @@ from recoseg.index.index import Index
 from tests.toys import Toy
 
 WRITING = ("ingest.py", "journal.py", "shards.py", "ledger.py", "durable.py", "update.py")
-PACKAGE = str(Path(update.__file__).parent)
+PACKAGE = str(Path(update.__file__).parents[1])
 
 
-class SmoothedSegmenter(Toy):
+class OneByOne(Toy):
     def embed_images(self, batch: torch.Tensor) -> torch.Tensor:
         return torch.cat([Toy.embed_images(self, image[None]) for image in batch])
 
 
-class Slow(SmoothedSegmenter):
+class Slow(OneByOne):
     def embed_images(self, batch: torch.Tensor) -> torch.Tensor:
         time.sleep(0.01)
         return super().embed_images(batch)
@@ -54,7 +54,7 @@ def die_at_line(number: int) -> None:
 
 def work(source: str, out: str, flush_rows: int, dies: int | None) -> None:
     journal.FLUSH_ROWS, update.SHARD_ROWS = flush_rows, 23
-    model = Slow() if dies is None else SmoothedSegmenter()
+    model = Slow() if dies is None else OneByOne()
     if dies is not None:
         die_at_line(dies)
     Index.build(source, out, model=model, batch_size=2, workers=2, progress=False)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from recoseg.errors import IndexDamaged, Locked
 from recoseg.index.index import Index
-from tests.nursery import SmoothedSegmenter
+from tests.nursery import OneByOne
 
 IMAGES = 200
 KILLS = 12
@@ -80,7 +80,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
     """The index of a run that nothing disturbed."""
     out = tmp_path_factory.mktemp("whole") / "index"
-    return Index.build(photos, out, model=SmoothedSegmenter(), progress=False)
+    return Index.build(photos, out, model=OneByOne(), progress=False)
 
 
 def test_killed_again_and_again_it_ends_as_if_never_killed(nursery, photos, whole, tmp_path):
@@ -96,7 +96,7 @@ def test_killed_again_and_again_it_ends_as_if_never_killed(nursery, photos, whol
         sizes.append(check_state(out, whole))
     assert sizes == sorted(sizes), "a committed row was lost"
     assert sizes[-1] > 0
-    index = Index.build(photos, out, model=SmoothedSegmenter(), progress=False)
+    index = Index.build(photos, out, model=OneByOne(), progress=False)
     assert index.ids == whole.ids
     np.testing.assert_array_equal(rows(index), rows(whole))
     assert index.hash == whole.hash
@@ -112,7 +112,7 @@ def test_killed_at_any_line_of_the_code_that_writes(nursery, photos, tmp_path):
     for i in range(3):
         (source / f"{i}.png").write_bytes((photos / f"{i:03d}.png").read_bytes())
     (source / "bad.png").write_text("no image")
-    whole = Index.build(source, tmp_path / "whole", model=SmoothedSegmenter(), progress=False)
+    whole = Index.build(source, tmp_path / "whole", model=OneByOne(), progress=False)
     status, line = -signal.SIGKILL, 1
     while status:
         out = tmp_path / f"killed at {line}"
@@ -120,7 +120,7 @@ def test_killed_at_any_line_of_the_code_that_writes(nursery, photos, tmp_path):
         status = nursery.wait()
         assert status in (-signal.SIGKILL, 0)
         check_state(out, whole)
-        index = Index.build(source, out, model=SmoothedSegmenter(), progress=False)
+        index = Index.build(source, out, model=OneByOne(), progress=False)
         assert (index.hash, index.skipped) == (whole.hash, whole.skipped)
         np.testing.assert_array_equal(rows(index), rows(whole))
         stored = sum(path.stat().st_size for path in (out / "shards").iterdir())
@@ -152,7 +152,7 @@ def test_killed_while_it_follows_changes(nursery, photos, tmp_path):
     source.mkdir()
     for path in sorted(photos.iterdir())[:100]:
         (source / path.name).write_bytes(path.read_bytes())
-    Index.build(source, out, model=SmoothedSegmenter(), progress=False)
+    Index.build(source, out, model=OneByOne(), progress=False)
     for i in range(20):
         (source / f"{i:03d}.png").unlink()
         Image.new("RGB", (16, 16), (i, 99, 5)).save(source / f"{i + 20:03d}.png")
@@ -163,8 +163,8 @@ def test_killed_while_it_follows_changes(nursery, photos, tmp_path):
     assert nursery.wait() == -signal.SIGKILL
     opened = Index.open(out)
     assert len(opened.search(np.ones((1, opened.dim)), 500)[0]) == len(opened)
-    index = Index.build(source, out, model=SmoothedSegmenter(), progress=False)
-    fresh = Index.build(source, tmp_path / "fresh", model=SmoothedSegmenter(), progress=False)
+    index = Index.build(source, out, model=OneByOne(), progress=False)
+    fresh = Index.build(source, tmp_path / "fresh", model=OneByOne(), progress=False)
     assert index.ids == fresh.ids
     assert index.hash == fresh.hash
     np.testing.assert_array_equal(rows(index), rows(fresh))
@@ -175,9 +175,9 @@ def test_two_processes_do_not_write_one_index(nursery, photos, whole, tmp_path):
     process = nursery.start(photos, out)
     wait_for(out / "manifest.json")
     with pytest.raises(Locked, match=rf"process {process}\) is at work"):
-        Index.build(photos, out, model=SmoothedSegmenter(), progress=False)
+        Index.build(photos, out, model=OneByOne(), progress=False)
     with pytest.raises(Locked):
-        Index.open(out).add(model=SmoothedSegmenter(), progress=False)
+        Index.open(out).add(model=OneByOne(), progress=False)
     assert nursery.wait() == 0
     np.testing.assert_array_equal(rows(Index.open(out)), rows(whole))
 

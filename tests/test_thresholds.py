@@ -145,7 +145,7 @@ def test_levels_are_the_quantiles_of_their_shares_and_rise(models):
         for share, level in zip(SHARES, concept.levels, strict=True):
             below = float((values < level).float().mean())
             assert below == pytest.approx(share, abs=2 / values.numel() + 1e-3)
-        assert concept.threshold == concept.level(calibrate.QUANTILE)
+        assert concept.threshold == concept.level(calibration.QUANTILE)
         between = (concept.level(0.5) + concept.level(0.6)) / 2
         assert concept.level(0.55) == pytest.approx(between)
         assert (concept.level(0), concept.level(1)) == (concept.levels[0], concept.levels[-1])

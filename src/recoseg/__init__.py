@@ -12,8 +12,8 @@ from recoseg._version import VERSION as __version__
 
 if TYPE_CHECKING:
     from recoseg.building.calibration import calibrate as calibrate
-    from recoseg.concepts.bank import Concept as Concept
     from recoseg.concepts.bank import ConceptBank as ConceptBank
+    from recoseg.concepts.concept import Concept as Concept
     from recoseg.errors import RecosegError as RecosegError
     from recoseg.evaluation.ablation import ablate as ablate
     from recoseg.evaluation.evaluate import evaluate as evaluate
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from recoseg.recipe import MODERN as MODERN
     from recoseg.recipe import PAPER as PAPER
     from recoseg.recipe import Recipe as Recipe
-    from recoseg.segmenting.segmenter import Segmentation as Segmentation
+    from recoseg.segmenting.result import Segmentation as Segmentation
     from recoseg.segmenting.segmenter import Segmenter as Segmenter
     from recoseg.student.student import Student as Student
 

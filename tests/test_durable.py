@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -67,6 +71,60 @@ def test_a_lock_excludes_until_it_is_left(tmp_path):
         with pytest.raises(Locked), durable.lock(path, "the index"):
             pass
     with durable.lock(path, "the index"):
+        pass
+
+
+def test_a_killed_writer_leaves_no_lock_even_to_its_forked_workers(tmp_path):
+    code = (
+        "import os, sys, time; from pathlib import Path; from recoseg.io import durable\n"
+        "with durable.lock(Path(sys.argv[1]), 'it'):\n"
+        "    worker = os.fork()\n"
+        "    if not worker: time.sleep(60)\n"
+        "    print(worker, flush=True); time.sleep(60)\n"
+    )
+    path = tmp_path / "lock"
+    writer = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE)
+    worker = int(writer.stdout.readline())
+    try:
+        with (
+            pytest.raises(Locked, match=rf"\(process {writer.pid}\) is at work on it; wait"),
+            durable.lock(path, "it"),
+        ):
+            pass
+        writer.kill()
+        writer.wait()
+        with durable.lock(path, "it"):
+            os.kill(worker, 0)  # it is still alive
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        writer.kill()
+        writer.communicate()
+
+
+def test_a_lock_may_be_left_by_another_thread(tmp_path):
+    held = durable.lock(tmp_path / "lock", "it")
+    held.__enter__()
+    thread = threading.Thread(target=held.__exit__, args=(None, None, None))
+    thread.start()
+    thread.join()
+    with durable.lock(tmp_path / "lock", "it"):
+        pass
+
+
+def test_a_drive_without_locks_is_refused_and_no_stale_lock_is_left(tmp_path, monkeypatch):
+    import fcntl
+
+    def missing(*_args: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    with (
+        pytest.raises(RecosegError, match="cannot be written .Function not implemented"),
+        durable.lock(tmp_path / "lock", "it"),
+    ):
+        pass
+    monkeypatch.undo()
+    with durable.lock(tmp_path / "lock", "it"):
         pass
 
 

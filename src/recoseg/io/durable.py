@@ -85,42 +85,44 @@ def lock(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file ``path`` for one writer of ``what``.
 
     The operating system drops the lock when the process ends, however it ends, so a killed writer
-    never leaves one behind. POSIX systems use ``flock``, Windows locks one byte of the file; on a
-    network drive it is as good as the drive's own locking.
+    never leaves one behind; processes forked meanwhile do not keep it. On a network drive it is as
+    good as the drive's own locking.
 
     Raises:
         Locked: another writer holds it; the message names its process.
         RecosegError: the lock file cannot be written.
     """
+    import filelock
+
+    # A soft lock would outlive a killed writer; the holder may be left by another thread.
+    held = filelock.FileLock(
+        path, blocking=False, thread_local=False, fallback_to_soft=False, on_acquired=_name_holder
+    )
     with report_write_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"{path.parent} is not a folder")
         try:
-            _acquire(descriptor)
-        except OSError as error:
-            holder = os.pread(descriptor, 32, 0) if hasattr(os, "pread") else b""
-            process = f" (process {holder.decode(errors='replace').strip()})" if holder else ""
+            held.acquire()
+        except filelock.Timeout as error:
             raise Locked(
-                f"another writer{process} is at work on {what}; wait for it to finish or stop it."
+                f"another writer{_read_holder(path)} is at work on {what}; "
+                "wait for it to finish or stop it."
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+    try:
         yield
     finally:
-        os.close(descriptor)
+        held.release()
 
 
-if sys.platform == "win32":
-    import msvcrt
+def _name_holder(descriptor: int) -> None:
+    # From the second byte, because Windows forbids others to read the first, which is locked.
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"\n{os.getpid()}\n".encode())
 
-    def _acquire(descriptor: int) -> None:
-        # A byte far behind the text, because Windows forbids others to read a locked byte.
-        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.lseek(descriptor, 0, os.SEEK_SET)
 
-else:
-    import fcntl
-
-    def _acquire(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _read_holder(path: Path) -> str:
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as stream:
+        stream.seek(1)
+        if holder := stream.read(32).decode(errors="replace").strip():
+            return f" (process {holder})"
+    return ""

@@ -119,7 +119,7 @@ def test_a_drive_without_locks_is_refused_and_no_stale_lock_is_left(tmp_path, mo
 
     monkeypatch.setattr(fcntl, "flock", missing)
     with (
-        pytest.raises(RecosegError, match="cannot be written .Function not implemented"),
+        pytest.raises(RecosegError, match=r"cannot be written \(Function not implemented"),
         durable.lock(tmp_path / "lock", "it"),
     ):
         pass

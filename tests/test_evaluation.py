@@ -16,12 +16,14 @@ from recoseg.evaluation.clock import Clock
 from recoseg.evaluation.encoding_cache import cache_encodings
 from recoseg.evaluation.evaluate import Run, evaluate
 from recoseg.evaluation.gallery import gallery
+from recoseg.evaluation.metrics import count
 from recoseg.evaluation.predictions import Predictions
 from recoseg.evaluation.protocols import Protocol, available, protocol
-from recoseg.evaluation.results import Report
+from recoseg.evaluation.results import Report, entry
 from recoseg.evaluation.subsets import Subset
 from recoseg.evaluation.sweeps import Sweeps
 from recoseg.evaluation.system_groups import Row, Rows
+from recoseg.evaluation.systems import Several, Single, System
 from recoseg.models.model_set import Models
 from recoseg.recipe import CRF, LITE
 from recoseg.segmenting.segmenter import Segmenter
@@ -215,8 +217,8 @@ def save_predictions(dataset, folder, ids):
 def test_unnamed_clusters_are_matched_and_named_ones_are_not(dataset, tmp_path):
     save_predictions(dataset, tmp_path / "made", (7, 3, 250))
     ours = protocol("original")
-    clusters = Predictions(tmp_path / "made", dataset, ours, named=False)
-    report = evaluate(clusters, dataset, match="hungarian", progress=False)
+    clusters = Predictions(tmp_path / "made", dataset, ours, match="hungarian")
+    report = evaluate(clusters, dataset, progress=False)
     assert report.miou == 1
     assert report.systems[0]["matching"] == {"red": 7, "green": 3, "blue": 250}
     named = Predictions(tmp_path / "made", dataset, ours)
@@ -377,3 +379,55 @@ def test_keys_tell_datasets_and_geometries_apart(bank, models, dataset, tmp_path
         for system in panel.systems
     }
     assert len(keys) == 16
+
+
+class Clusters:
+    """A segmenter whose names mean nothing: those of the photos' colours, turned round."""
+
+    names = ("a", "b", "c", "d")
+    match = "hungarian"
+    digest = "clusters"
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __call__(self, image):
+        found = self.inner(image)
+        return dataclasses.replace(found, labels=3 - found.labels, names=self.names)
+
+
+def test_match_is_a_property_of_a_row(bank, models, dataset, tmp_path):
+    """One table holds named rows and clusters, each counted as if it were alone."""
+    inner = Segmenter(bank, models=models, refine=False)
+    both = Several([Single(Clusters(inner), "clusters"), Rows([Row.of(inner, False)])])
+    report = evaluate(both, dataset, out=tmp_path, progress=False)
+    assert [s["match"] for s in report.systems] == ["hungarian", "name"]
+    assert report["clusters"]["matching"] == {"red": 3, "green": 2, "blue": 1}
+    assert report["reco"]["matching"] is None
+    # The clusters are the same regions, so that matched they are the same row.
+    for figure in ("miou", "accuracy", "boundary_iou", "confusion", "per_image"):
+        assert report["clusters"][figure] == report["reco"][figure]
+    alone = evaluate(Clusters(inner), dataset, progress=False)
+    assert alone.systems[0]["confusion"] == report["clusters"]["confusion"]
+    # Drawn as the classes that they were matched with.
+    shown = gallery(report, both, dataset, protocol("original"), tmp_path, cases=1).gallery[0]
+    pictures = [(tmp_path / shown["files"][view]).read_bytes() for view in ("clusters", "reco")]
+    assert pictures[0] == pictures[1]
+
+
+def test_a_row_carries_its_note_and_the_figures_that_were_published_of_it(dataset):
+    ours = System(
+        "iic", "IIC", NAMES, "k", match="hungarian", note="reimplementation", published="IIC"
+    )
+    counts = count(np.zeros((4, 4), np.int64), np.ones((4, 4), np.int64), 3, 3)
+    paper = [{"system": "IIC", "group": "", "miou": 0.067, "accuracy": 0.218}]
+    row = entry(ours, dataset, lambda: iter([counts] * len(dataset)), paper)
+    assert (row["note"], row["published"]) == (
+        "reimplementation",
+        {"miou": 0.067, "accuracy": 0.218},
+    )
+    assert row["matching"]["red"] == 1
+    other = dataclasses.replace(ours, published="")
+    assert entry(other, dataset, lambda: iter([counts] * len(dataset)), paper)["published"] is None
+    with pytest.raises(InputError, match="no match 'oracle'"):
+        dataclasses.replace(ours, match="oracle")

@@ -350,3 +350,16 @@ def test_plots_follow_the_page_s_colours(folder):
 def test_a_plot_is_the_same_each_time(folder):
     report = reportfile.read(written(folder, everything()))
     assert plots.purity(report.purity) == plots.purity(report.purity)
+
+
+def test_a_row_tells_how_it_was_matched_what_it_is_and_what_was_printed_of_it(tmp_path):
+    told = {"matching": {"road": 0}, "note": "reimplementation, lite encoder"}
+    told["published"] = {"miou": 0.123, "accuracy": None}
+    rows = [system("picie", "PiCIE", **told), system("reco", "ReCo", published=None)]
+    data = everything() | {"systems": rows}
+    names = [row[0] for row in Page(html(with_gallery(tmp_path), data)).rows if row]
+    picie = next(name for name in names if name.startswith("PiCIE"))
+    assert "named by Hungarian matching" in picie
+    assert "reimplementation, lite encoder" in picie
+    assert "published: accuracy \N{EN DASH}, mIoU 12.3" in picie
+    assert "ReCo" in names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from recoseg.errors import InputError
 if TYPE_CHECKING:
     from recoseg.evaluation.results import Report
 
+FIGURES = ("miou", "accuracy", "fw_iou", "boundary_iou")
 HEADINGS = ("system", "mIoU", "accuracy", "fw IoU", "boundary IoU", "")
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's folder.")]
@@ -96,15 +98,12 @@ def evaluate(
 
     check_output_folder(out)
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
-    if match not in ("name", "hungarian"):
-        raise InputError(f"no match {match!r}; choose name or hungarian.")
     shown = protocols.protocol(protocol)
-    source = (bank, index, student, predictions, match == "name")
+    source = (bank, index, student, predictions, match)
     asked = Measured(*source, system or USUAL, recipe, device, quiet)
     panel = asked.panel(found, shown)
-    matched: Any = match
-    report = run(panel, found, shown, out=out, match=matched, workers=workers, progress=not quiet)
-    if gallery and match == "name":
+    report = run(panel, found, shown, out=out, workers=workers, progress=not quiet)
+    if gallery:
         report = draw(report, panel, found, shown, out, gallery)
         report.save(out)
     _print(report, as_json)
@@ -170,14 +169,23 @@ def _print(report: Report, as_json: bool) -> None:
     )
     say(title)
     rows = [
-        (s["label"], *(_percent(s[n]) for n in ("miou", "accuracy", "fw_iou", "boundary_iou")), "")
-        for s in report.systems
+        (s["label"], *(_percent(s[name]) for name in FIGURES), _remark(s)) for s in report.systems
     ]
     rows += [
         (row["system"], _percent(row["miou"]), _percent(row["accuracy"]), "", "", "published")
         for row in report.published
     ]
     show(report.to_dict(), HEADINGS, rows, as_json=as_json, title=title)
+
+
+def _remark(system: Mapping[str, Any]) -> str:
+    """What must be known beside a row's figures, and the paper's own figures of it."""
+    printed = system["published"]
+    matched = system["match"] == "hungarian"
+    parts = ["clusters matched by the truth" if matched else "", system["note"]]
+    if printed:
+        parts.append(f"published {_percent(printed['miou'])} ({_percent(printed['accuracy'])})")
+    return "; ".join(part for part in parts if part)
 
 
 def _percent(value: float | None) -> str:

@@ -30,7 +30,7 @@ class Measured:
         index: of an archive that a bank of the dataset's classes is built from.
         student: file of a trained network, the row ``reco+``.
         predictions: folder of label maps.
-        named: whether predictions are linked to classes by name.
+        match: of the predictions: ``"name"``, or ``"hungarian"`` for unnamed clusters.
         systems: rows made from the bank.
         preset: of the method, where a bank is built.
         device: where the models compute.
@@ -41,7 +41,7 @@ class Measured:
     index: Path | None = None
     student: Path | None = None
     predictions: Path | None = None
-    named: bool = True
+    match: str = "name"
     systems: Sequence[str] = USUAL
     preset: str = "lite"
     device: str | None = None
@@ -49,6 +49,8 @@ class Measured:
 
     def __post_init__(self) -> None:
         """Refuse what does not go together before anything is loaded."""
+        if self.match not in ("name", "hungarian"):
+            raise InputError(f"no match {self.match!r}; choose name or hungarian.")
         unknown = [name for name in self.systems if name not in SYSTEMS]
         if unknown:
             raise InputError(f"no system {unknown[0]!r}; choose {', '.join(SYSTEMS)}.")
@@ -65,7 +67,8 @@ class Measured:
         if self.predictions is not None:
             from recoseg.evaluation.predictions import Predictions
 
-            return Predictions(self.predictions, dataset, protocol, named=self.named)
+            match: Any = self.match
+            return Predictions(self.predictions, dataset, protocol, match=match)
         panels: list[Panel] = []
         if self.bank is not None or self.index is not None:
             panels.append(self._rows(dataset))

@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from recoseg.datasets import Dataset, Sample
 from recoseg.errors import InputError
 from recoseg.evaluation import protocols, published, results
 from recoseg.evaluation.clock import Clock
 from recoseg.evaluation.metrics import Counts, count, scores
-from recoseg.evaluation.predictions import CLUSTERS
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.provenance import provenance
 from recoseg.evaluation.results import Report
@@ -27,7 +26,6 @@ from recoseg.evaluation.tallies import Tallies
 from recoseg.io.parallel import over
 from recoseg.io.progress import Progress, reporting
 
-Match = Literal["name", "hungarian"]
 # Counts of one image by system.
 Counted = tuple[Sample, str, Mapping[str, Counts]]
 VERSION = 1
@@ -39,14 +37,14 @@ def evaluate(
     protocol: str | Protocol = "original",
     *,
     out: str | Path | None = None,
-    match: Match = "name",
     workers: int | None = None,
     progress: Progress = True,
 ) -> Report:
     """Measure one system, or several side by side, with one global confusion matrix each.
 
-    Names of predictions are linked to classes directly; what has no class counts as wrong. Void
-    does not count.
+    Names of predictions are linked to classes directly, and what has no class counts as wrong;
+    clusters of a system whose ``match`` is ``"hungarian"`` are assigned to classes after all is
+    counted. Void does not count.
 
     Args:
         segmenter: a ``Segmenter``, anything called like one that has ``names``, several of these
@@ -55,7 +53,6 @@ def evaluate(
         protocol: geometry and classes (``recoseg.evaluation.protocols``).
         out: folder in which counts are kept image by image, so that a killed run goes on, and
             where ``report.json`` is written; None keeps nothing.
-        match: ``"hungarian"`` matches unnamed clusters with the classes, after all is counted.
         workers: threads, each working on an image of its own; by default one per core.
         progress: as in ``recoseg.io.progress.track``.
 
@@ -63,7 +60,7 @@ def evaluate(
         InputError: the protocol is for another dataset, or no name is one of its classes.
         DatasetError, ImageError: a file is broken; the message names it.
     """
-    run = Run(panel(segmenter), dataset, protocols.protocol(protocol), match)
+    run = Run(panel(segmenter), dataset, protocols.protocol(protocol))
     start = time.perf_counter()
     with _folder(out) as folder, Tallies.open(folder) as tallies:
         run.work(tallies, workers or cores(), progress)
@@ -82,14 +79,12 @@ class Run:
         panel: the systems.
         dataset: the images.
         protocol: how they are prepared.
-        match: how predictions become classes.
         clock: where the time went, in this process.
     """
 
     panel: Panel
     dataset: Dataset
     protocol: Protocol
-    match: Match = "name"
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
@@ -100,15 +95,12 @@ class Run:
                 f"the protocol {self.protocol.name} is for {wanted}, not {self.dataset.name}; "
                 "choose another, or 'original'."
             )
-        if self.match == "name":
-            for system in self.panel.systems:
-                system.columns(self.dataset.table)
+        for system in self.panel.systems:
+            system.columns(self.dataset.table)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(C, P) of the confusion matrices."""
-        classes = len(self.dataset.table.classes)
-        return classes, classes if self.match == "name" else CLUSTERS
+    def shape(self, system: System) -> tuple[int, int]:
+        """(C, P) of a system's confusion matrix."""
+        return len(self.dataset.table.classes), system.predictions(self.dataset.table)
 
     def key(self, system: System) -> str:
         """Digest of all that decides a system's counts but the images themselves."""
@@ -116,13 +108,14 @@ class Run:
         geometry = (shown.short_side, shown.crop, shown.resampling)
         meaning = (table.names, table.ids, sorted(table.void), table.classes, table.merge)
         place = (self.dataset.name, self.dataset.variant, str(self.dataset.root.resolve()))
-        return digest(VERSION, system.key, system.names, geometry, meaning, place, self.match)
+        return digest(VERSION, system.key, system.names, geometry, meaning, place, system.match)
 
     def work(self, tallies: Tallies, workers: int, progress: Progress = True) -> None:
         """Count every image that is not counted yet, for every system that lacks it."""
         held = {system.name: tallies.stamps(self.key(system)) for system in self.panel.systems}
         keys = {system.name: self.key(system) for system in self.panel.systems}
-        running = _Running(self.panel.systems, self.shape, self.match)
+        last = self.panel.systems[-1]
+        running = _Running(last, self.shape(last))
         jobs = list(self._missing(held))
         with reporting(running.label, len(self.dataset), progress) as advance:
             advance(len(self.dataset) - len(jobs))
@@ -135,12 +128,12 @@ class Run:
     def counts(self, tallies: Tallies, system: System) -> Iterator[Counts]:
         """Counts of every sample, in order."""
         ids = [sample.id for sample in self.dataset]
-        return tallies.counts(self.key(system), ids, self.shape)
+        return tallies.counts(self.key(system), ids, self.shape(system))
 
     def report(self, tallies: Tallies, **facts: Any) -> Report:
         """The report of all that is counted; ``facts`` go into its provenance."""
         systems = self.panel.systems
-        match = self.match == "hungarian"
+        paper = published.rows(self.protocol.name)
         return Report(
             provenance=provenance(
                 shares={kind: round(share, 4) for kind, share in self.clock.shares.items()},
@@ -154,11 +147,11 @@ class Run:
                     system,
                     self.dataset,
                     functools.partial(self.counts, tallies, system),
-                    match=match,
+                    paper,
                 )
                 for system in systems
             ],
-            published=published.rows(self.protocol.name),
+            published=paper,
         )
 
     def _missing(
@@ -175,26 +168,22 @@ class Run:
         with self.clock("read"):
             image, truth = self.dataset.read(sample)
             image, truth = self.protocol.image(image), self.protocol.labels(truth)
-        columns = {
-            system.name: system.columns(self.dataset.table)
-            for system in self.panel.systems
-            if self.match == "name"
-        }
+        systems = {system.name: system for system in self.panel.systems}
         found = {}
         for name, labels in self.panel.run(image, sample, wanted, self.clock):
             with self.clock("counting"):
-                predicted = columns[name][labels] if columns else labels
-                found[name] = count(truth, predicted, *self.shape)
+                predicted = systems[name].columns(self.dataset.table)[labels]
+                found[name] = count(truth, predicted, *self.shape(systems[name]))
         return sample, stamp, found
 
 
 class _Running:
     """mIoU so far of the last system, for the progress line."""
 
-    def __init__(self, systems: Sequence[System], shape: tuple[int, int], match: Match) -> None:
-        self._name = systems[-1].name
+    def __init__(self, system: System, shape: tuple[int, int]) -> None:
+        self._name = system.name
         self._total = Counts.none(*shape)
-        self._named = match == "name"
+        self._named = not system.matched
 
     def add(self, name: str, counts: Counts) -> None:
         if name == self._name:

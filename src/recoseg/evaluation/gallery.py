@@ -12,9 +12,10 @@ from PIL import Image
 from recoseg.datasets import Dataset, Sample
 from recoseg.drawing import palette
 from recoseg.evaluation.clock import Clock
+from recoseg.evaluation.metrics import VOID
 from recoseg.evaluation.protocols import Protocol
-from recoseg.evaluation.results import Report
-from recoseg.evaluation.systems import Labels, Panel
+from recoseg.evaluation.results import Json, Report
+from recoseg.evaluation.systems import Labels, Panel, System
 from recoseg.io import durable
 from recoseg.io.images import RGB
 
@@ -50,7 +51,7 @@ def gallery(
     shown = [
         {
             "id": row["id"],
-            "files": _pictures(samples[row["id"]], panel, dataset, protocol, out),
+            "files": _pictures(samples[row["id"]], report, panel, dataset, protocol, out),
             "miou": row["miou"],
             "case": case,
         }
@@ -61,7 +62,7 @@ def gallery(
 
 
 def _pictures(
-    sample: Sample, panel: Panel, dataset: Dataset, protocol: Protocol, out: Path
+    sample: Sample, report: Report, panel: Panel, dataset: Dataset, protocol: Protocol, out: Path
 ) -> dict[str, str]:
     """View to file, relative to the report's folder."""
     image, truth = dataset.read(sample)
@@ -69,10 +70,23 @@ def _pictures(
     colours = np.array(dataset.table.colours, np.uint8)
     views: dict[str, RGB] = {"image": image, "truth": _laid_over(image, truth, colours)}
     names = [system.name for system in panel.systems]
-    columns = {system.name: system.columns(dataset.table) for system in panel.systems}
+    columns = {s.name: _classes(s, report[s.name], dataset) for s in panel.systems}
     for name, labels in panel.run(image, sample, names, Clock()):
         views[_VIEWS.get(name, name)] = _laid_over(image, columns[name][labels], colours)
     return {view: _saved(picture, sample, view, out) for view, picture in views.items()}
+
+
+def _classes(system: System, entry: Json, dataset: Dataset) -> NDArray[np.int64]:
+    """The class that each label of a system is drawn as; clusters that no class has are not."""
+    columns = system.columns(dataset.table)
+    if not system.matched:
+        return columns
+    matching = entry["matching"].values()
+    classes = np.full_like(columns, VOID)
+    for number, cluster in enumerate(matching):
+        if cluster is not None:
+            classes[cluster] = number
+    return classes
 
 
 def _laid_over(image: RGB, labels: Labels, colours: NDArray[np.uint8]) -> RGB:

@@ -14,7 +14,7 @@ from recoseg.errors import DatasetError, InputError
 from recoseg.evaluation.clock import Clock
 from recoseg.evaluation.metrics import VOID
 from recoseg.evaluation.protocols import Protocol
-from recoseg.evaluation.systems import Labels, System, digest
+from recoseg.evaluation.systems import Labels, Match, System, digest
 from recoseg.io.images import RGB
 
 CLUSTERS = 1024
@@ -24,7 +24,7 @@ _SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 class Predictions:
     """A panel of one: label maps matched to the dataset's images by name.
 
-    With named labels the ids mean what ``names.json`` or ``names.txt`` in the folder (or above it)
+    Matched by name, the ids mean what ``names.json`` or ``names.txt`` in the folder (or above it)
     says, else the dataset's classes in their order. Unnamed clusters may have any ids below 1024.
     In 8-bit maps 255 is no label at all.
     """
@@ -35,17 +35,19 @@ class Predictions:
         dataset: Dataset,
         protocol: Protocol,
         *,
-        named: bool = True,
+        match: Match = "name",
         name: str = "predictions",
     ) -> None:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; give the one that holds the label maps.")
         self._protocol = protocol
         self._files = _matched(folder, dataset)
+        named = match == "name"
         self._ids, names = _meaning(folder, dataset.table) if named else _clusters()
         stamps = sorted(_stamp(file) for file in self._files.values())
         key = digest(stamps, named, names)
-        self.systems = (System(name, name, names, key, {"folder": str(folder)}),)
+        recipe = {"folder": str(folder)}
+        self.systems = (System(name, name, names, key, recipe, match=match),)
 
     def run(
         self, image: RGB, sample: Sample, wanted: Collection[str], clock: Clock

@@ -113,7 +113,10 @@ def described(dataset: Dataset) -> dict[str, Any]:
 
 
 def entry(
-    system: System, dataset: Dataset, images: Callable[[], Iterator[Counts]], *, match: bool
+    system: System,
+    dataset: Dataset,
+    images: Callable[[], Iterator[Counts]],
+    published: Sequence[Json] = (),
 ) -> dict[str, Any]:
     """A system's part of a report.
 
@@ -121,16 +124,19 @@ def entry(
         system: its name and settings.
         dataset: what it was measured on.
         images: goes through the counts of its samples; called twice, so that none need be held.
-        match: whether the predictions are unnamed clusters, to be matched with the classes.
+        published: the paper's rows of the protocol; the one of the same system goes into the part.
     """
     classes = dataset.table.classes
     total = functools.reduce(operator.add, images())
-    columns = hungarian(total.confusion) if match else None
+    columns = hungarian(total.confusion) if system.matched else None
     total = _named(total, columns)
     found = scores(total)
     return {
         "name": system.name,
         "label": system.label,
+        "match": system.match,
+        "note": system.note,
+        "published": _printed(system, published),
         "recipe": dict(system.recipe),
         **figures(found),
         "per_class": _per_class(classes, found, total),
@@ -148,6 +154,14 @@ def figures(found: Scores) -> dict[str, float | None]:
     """The four figures of a row of a table."""
     names = ("miou", "accuracy", "fw_iou", "boundary_iou")
     return {name: _number(getattr(found, name)) for name in names}
+
+
+def _printed(system: System, published: Sequence[Json]) -> dict[str, float | None] | None:
+    """The paper's own figures of a system."""
+    for row in published:
+        if system.published and row["system"] == system.published:
+            return {name: row[name] for name in ("miou", "accuracy")}
+    return None
 
 
 def _named(counts: Counts, columns: NDArray[np.int64] | None) -> Counts:

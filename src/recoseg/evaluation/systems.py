@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,15 @@ from recoseg.io.images import RGB
 from recoseg.segmenting.result import Segmentation
 
 Labels = NDArray[np.integer[Any]]
+Match = Literal["name", "hungarian"]
+MATCHES = ("name", "hungarian")
 
 
 class Segments(Protocol):
-    """A segmenter, or anything that is called like one (a student, say)."""
+    """A segmenter, or anything that is called like one (a student, say).
+
+    It may also have ``match``, as ``System`` has; without it, its names are class names.
+    """
 
     names: tuple[str, ...]
 
@@ -42,6 +47,11 @@ class System:
         names: what its labels mean, in order.
         key: digest of all that decides its labels.
         recipe: its settings, in plain JSON types.
+        match: how its names become classes: ``"name"`` looks them up, so that what has no class is
+            wrong; ``"hungarian"`` takes them for unnamed clusters, which are assigned to classes by
+            the truth after all is counted.
+        note: what a reader of the table must know of it; may be empty.
+        published: what the paper's tables call the system that it stands for; empty if nothing.
     """
 
     name: str
@@ -49,13 +59,34 @@ class System:
     names: tuple[str, ...]
     key: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    match: Match = "name"
+    note: str = ""
+    published: str = ""
+
+    def __post_init__(self) -> None:
+        """Check how it is matched."""
+        if self.match not in MATCHES:
+            raise InputError(f"no match {self.match!r}; choose {' or '.join(MATCHES)}.")
+
+    @property
+    def matched(self) -> bool:
+        """Whether its labels are clusters that the truth names."""
+        return self.match == "hungarian"
+
+    def predictions(self, table: ClassTable) -> int:
+        """P, the columns of its confusion matrix besides "no class"."""
+        return len(self.names) if self.matched else len(table.classes)
 
     def columns(self, table: ClassTable) -> NDArray[np.int64]:
-        """For each label, and at the end for -1, the class it is scored as; -1 for none.
+        """For each label, and at the end for -1, the class it is counted as; -1 for none.
+
+        Labels of a matched system are counted as they are.
 
         Raises:
             InputError: none of the names is one of the dataset's.
         """
+        if self.matched:
+            return np.array([*range(len(self.names)), VOID])
         known = dict(zip(table.classes, range(len(table.classes)), strict=True))
         known.update(zip(table.names, table.merge, strict=True))
         found = [known.get(name, VOID) for name in self.names]
@@ -89,7 +120,8 @@ class Single:
         self._segments = segments
         # What cannot say what it is must not be taken for what it was.
         key = str(getattr(segments, "digest", uuid.uuid4().hex))
-        self.systems = (System(name, label or name, tuple(segments.names), key),)
+        match: Match = getattr(segments, "match", "name")
+        self.systems = (System(name, label or name, tuple(segments.names), key, match=match),)
 
     def run(
         self, image: RGB, sample: Sample, wanted: Collection[str], clock: Clock

@@ -48,6 +48,8 @@ class System:
         confusion: pixels by (truth, prediction); empty if unknown.
         matched: whether unnamed clusters were given names by Hungarian matching.
         recipe: its settings as (name, words).
+        note: what must be known beside its figures.
+        printed: accuracy and mIoU that the paper printed of the same system; None if it has none.
     """
 
     name: str
@@ -60,6 +62,8 @@ class System:
     confusion: tuple[tuple[float, ...], ...]
     matched: bool
     recipe: tuple[tuple[str, str], ...]
+    note: str = ""
+    printed: tuple[float | None, float | None] | None = None
 
 
 @dataclass(frozen=True)

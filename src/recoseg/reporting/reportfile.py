@@ -106,7 +106,14 @@ def _system(item: Fields, side: int | None) -> System:
         confusion=item.matrix("confusion", side),
         matched=item.has("matching"),
         recipe=tuple(item.object("recipe").flat()),
+        note=item.text("note"),
+        printed=_printed(item),
     )
+
+
+def _printed(item: Fields) -> tuple[float | None, float | None] | None:
+    row = item.object("published")
+    return (row.fraction("accuracy"), row.fraction("miou")) if row.names() else None
 
 
 def _class(row: Fields) -> ClassScore:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from recoseg.errors import RecipeError
+from recoseg.typecheck import check_fields
 
 CONTEXTS = ("tree", "sky", "building", "road", "person")
 
@@ -38,12 +39,13 @@ class CRF:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check every range."""
+        """Check every type and range."""
         _whole("iterations", self.iterations, 0, 1000)
         for name in ("gaussian_xy", "bilateral_xy", "bilateral_rgb", "temperature"):
             _positive(name, getattr(self, name))
+        check_fields(self, RecipeError)
         for name in ("gaussian_weight", "bilateral_weight"):
-            if not getattr(self, name) >= 0:
+            if getattr(self, name) < 0:
                 raise RecipeError(f"{name} must not be negative, not {getattr(self, name)!r}.")
 
     def tuned(self, strength: float = 1.0, temperature: float | None = None) -> CRF:
@@ -107,13 +109,14 @@ class Recipe:
     confidence_temperature: float | None = None
 
     def __post_init__(self) -> None:
-        """Check every range."""
+        """Check every type and range."""
         _whole("k", self.k, 1, 10_000)
         _whole("archive_size", self.archive_size, 32, 4096)
         _whole("image_size", self.image_size, 32, 8192)
         _positive("gain", self.gain)
         if self.confidence_temperature is not None:
             _positive("confidence_temperature", self.confidence_temperature)
+        check_fields(self, RecipeError)
         if not 0 <= self.debias <= 1:
             raise RecipeError(f"debias must lie between 0 and 1, not {self.debias!r}.")
         object.__setattr__(self, "contexts", tuple(self.contexts))
@@ -141,8 +144,9 @@ class Recipe:
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
         """The inverse of ``to_dict``; refuses unknown fields."""
         try:
-            return cls(**{**data, "crf": CRF(**data.get("crf", {}))})
-        except TypeError as error:
+            crf = data.get("crf", {})
+            return cls(**{**data, "crf": CRF(**crf) if isinstance(crf, Mapping) else crf})
+        except (TypeError, AttributeError) as error:
             raise RecipeError(f"this is not a recipe of this version ({error}).") from error
 
     @property

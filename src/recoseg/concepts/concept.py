@@ -12,6 +12,7 @@ from torch import Tensor
 from recoseg.concepts.evidence import Evidence
 from recoseg.errors import InputError
 from recoseg.io.images import ImageLike
+from recoseg.typecheck import check_fields
 
 # Shares of an archive's pixels; a concept's levels are the scores that so many do not reach.
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
@@ -44,7 +45,8 @@ class Concept:
     levels: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Check names and vectors."""
+        """Check every type, names and vectors."""
+        check_fields(self, lambda sentence: InputError(f"concept {self.name!r}: {sentence}"))
         object.__setattr__(self, "aliases", tuple(self.aliases))
         for word in (self.name, *self.aliases):
             _check_word(word)
@@ -55,8 +57,6 @@ class Concept:
                     f"the {role} vector of {self.name!r} must be finite and of shape (d,), not "
                     f"{tuple(vector.shape)}."
                 )
-        if self.threshold is not None and self.threshold != self.threshold:
-            raise InputError(f"the threshold of {self.name!r} is not a number.")
         if self.levels is not None:
             object.__setattr__(self, "levels", tuple(self.levels))
             if len(self.levels) != len(SHARES) or not all(np.diff(self.levels) >= 0):

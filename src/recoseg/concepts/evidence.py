@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from recoseg.drawing import palette
-from recoseg.errors import BankError
+from recoseg.errors import BankError, InputError
 from recoseg.io import images
 from recoseg.io.images import RGB
+from recoseg.typecheck import check_fields
 
 THUMBNAIL = 128
 _DIGITS = 4
@@ -39,6 +40,10 @@ class Seed:
     x: float
     y: float
     support: float
+
+    def __post_init__(self) -> None:
+        """Check every type."""
+        check_fields(self, InputError)
 
     def caption(self) -> str:
         """The image's name and, on a second line, its two scores."""
@@ -100,6 +105,10 @@ class Evidence:
     excluded: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     pictures: Pictures | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check every type."""
+        check_fields(self, InputError)
 
     @property
     def images(self) -> tuple[str, ...]:

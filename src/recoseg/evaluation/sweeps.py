@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recoseg.errors import InputError
 from recoseg.recipe import Recipe
 from recoseg.segmenting.segmenter import System as Kind
+from recoseg.typecheck import check_fields
 
 # DenseCLIP, LGC, CE: the paper's rows in its order.
 COMPONENTS = (
@@ -40,6 +42,10 @@ class Sweeps:
     contexts: Sequence[Sequence[str]] = ()
     unknown: Sequence[float] = ()
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every type."""
+        check_fields(self, InputError)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from recoseg.errors import IndexDamaged, IndexMismatch
 from recoseg.io import durable
 from recoseg.models.base import JointModel
+from recoseg.typecheck import check_fields
 
 NAME = "manifest.json"
 FORMAT = "recoseg index"
@@ -41,14 +42,10 @@ class Manifest:
 
     def __post_init__(self) -> None:
         """Check the types, which come from a file."""
-        kinds = {"model": str, "fingerprint": str, "preprocess": dict, "archive": dict}
-        for name, kind in kinds.items():
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"{name} is {getattr(self, name)!r}")
+        check_fields(self, ValueError)
         for name in ("dim", "shard_rows"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}")
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
 
     @classmethod
     def of(cls, model: JointModel, archive: dict[str, Any], shard_rows: int) -> Manifest:

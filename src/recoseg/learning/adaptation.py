@@ -26,6 +26,7 @@ from recoseg.runs.jobs import Job, gather
 from recoseg.segmenting.segmenter import Segmenter
 from recoseg.student.deeplab import Architecture, Network
 from recoseg.student.student import Student
+from recoseg.typecheck import check_fields
 
 STUDENT = "student.safetensors"
 SEEDS = 2**32
@@ -35,7 +36,7 @@ Validation = Callable[[Student], float]
 
 @dataclass(frozen=True)
 class Settings:
-    """What ``adapt`` was asked for, beside the segmenter and the images."""
+    """Validated arguments of ``adapt``, beside the segmenter and the images."""
 
     plan: Plan
     seed: int = 0
@@ -48,9 +49,11 @@ class Settings:
     progress: Progress = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, int) or not 0 <= self.seed < SEEDS:
+        """Check every type and range."""
+        check_fields(self, InputError)
+        if not 0 <= self.seed < SEEDS:
             raise InputError(f"seed must be a whole number from 0 to {SEEDS - 1}.")
-        if not isinstance(self.rounds, int) or not 1 <= self.rounds <= 10:
+        if not 1 <= self.rounds <= 10:
             raise InputError(f"rounds must be from 1 to 10, not {self.rounds!r}.")
         if self.select and self.validate is None:
             raise InputError("selection needs labelled images; give some, or keep the last.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recoseg.errors import TrainingError
+from recoseg.typecheck import check_fields
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -68,6 +69,8 @@ class Plan:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
+        """Check every type and range."""
+        check_fields(self, TrainingError)
         object.__setattr__(self, "scale", tuple(float(s) for s in self.scale))
         object.__setattr__(self, "jitter", tuple(float(j) for j in self.jitter))
         for field in ("iterations", "batch", "accumulate", "channels"):
@@ -116,8 +119,11 @@ class Plan:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
-        """The inverse of ``to_dict``."""
-        return cls(**data)
+        """The inverse of ``to_dict``; refuses unknown fields."""
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise TrainingError(f"this is not a plan of this version ({error}).") from error
 
     def rate(self, iteration: int) -> float:
         """Factor of the learning rates at an iteration: (1 - t / T) ** power."""
@@ -131,8 +137,8 @@ def preset(name: str) -> Plan:
     return PRESETS[name]
 
 
-def _whole(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10**8:
+def _whole(name: str, value: int) -> None:
+    if not 1 <= value <= 10**8:
         raise TrainingError(f"{name} must be a whole number from 1, not {value!r}.")
 
 

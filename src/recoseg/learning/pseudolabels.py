@@ -28,6 +28,7 @@ from recoseg.learning.sampling import Pair, read_labels
 from recoseg.runs import batch
 from recoseg.runs.jobs import Job
 from recoseg.segmenting.result import UNKNOWN, Segmentation
+from recoseg.typecheck import check_fields
 
 IGNORED = "ignored"
 
@@ -45,6 +46,8 @@ class Ignoring:
     unknown: bool = True
 
     def __post_init__(self) -> None:
+        """Check every type and range."""
+        check_fields(self, InputError)
         if not 0 <= self.confidence <= 1:
             raise InputError(f"confidence must be from 0 to 1, not {self.confidence!r}.")
 

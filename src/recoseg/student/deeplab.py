@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recoseg.errors import InputError, TrainingError
 from recoseg.models.encoders import Encoder
+from recoseg.typecheck import check_fields
 
 MULTIPLE = 32
 STRIDE = 4
@@ -44,13 +45,15 @@ class Architecture:
     short_side: int = 0
 
     def __post_init__(self) -> None:
+        """Check every type and range."""
+        check_fields(self, InputError)
         if self.output_stride not in (8, 16):
             raise InputError(f"output_stride must be 8 or 16, not {self.output_stride!r}.")
         if not (self.classes >= 1 and self.channels >= 1 and 0 <= self.dropout < 1):
             raise InputError("a network needs a class, a channel, and a dropout from 0 to below 1.")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
             raise InputError("mean and std must be three numbers each, std positive.")
-        if not isinstance(self.short_side, int) or not 0 <= self.short_side <= 4096:
+        if not 0 <= self.short_side <= 4096:
             raise InputError(f"short_side must be from 0 to 4096, not {self.short_side!r}.")
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from recoseg.errors import ReportError
 from recoseg.reporting import benchmarkpage, plots, reportfile
-from recoseg.reporting.report import Published
+from recoseg.reporting.reportfile import PublishedRow
 from tests.toys import paint
 
 HOSTILE = '<script>alert("x")</script>'
@@ -227,14 +227,14 @@ def test_published_rows_stand_apart_from_ours(folder, tmp_path):
     rows = [{"system": "MDC*", "group": "zero-shot", "accuracy": None, "miou": 7.0}]
     source.write_text(json.dumps({"source": "the paper", "Street-27": rows}))
     found = reportfile.published("street 27", source=source)
-    assert found == (Published("MDC*", "zero-shot", None, 7.0),)
+    assert found == (PublishedRow(system="MDC*", group="zero-shot", accuracy=None, miou=7.0),)
     assert reportfile.published("cows", "STREET27", source) == found
     assert reportfile.published("cows", source=source) == ()
     assert reportfile.published("street 27", source=tmp_path / "absent.json") == ()
 
 
 def test_published_rows_are_marked_as_the_paper_s(folder, monkeypatch):
-    rows = (Published("MDC*", "zero-shot", None, 7.0),)
+    rows = (PublishedRow(system="MDC*", group="zero-shot", accuracy=None, miou=7.0),)
     monkeypatch.setattr(reportfile, "published", lambda *_: rows)
     page = Page(html(folder, everything()))
     assert page.row("MDC*") == ["\N{EN DASH}", "7.0"]

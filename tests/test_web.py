@@ -81,7 +81,7 @@ def result(client, two, photo):
     return done(client, upload(client, photo, bank=two, temperature="0.05", refine="false"))
 
 
-@pytest.mark.parametrize("package", ["fastapi", "uvicorn", "python_multipart"])
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn", "python_multipart", "prometheus_client"])
 def test_without_the_extra_one_sentence_says_how_to_get_it(monkeypatch, package):
     find = importlib.util.find_spec
     monkeypatch.setattr(
@@ -543,13 +543,16 @@ def test_metrics_count_requests_by_route(client):
         return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
     key = 'recoseg_requests_total{method="GET",route="/api/health",status="200"}'
-    before = int(counted().get(key, 0))
+    before = float(counted().get(key, 0))
     client.get("/api/health")
     client.get("/api/strange/address")
     after = counted()
-    assert int(after[key]) == before + 1
+    assert float(after[key]) == before + 1
+    assert float(after['recoseg_request_seconds_count{route="/api/health"}']) >= before + 1
+    assert float(after["recoseg_jobs_waiting_bound"]) == 16
+    assert float(after['recoseg_jobs_remembered{state="failed"}']) >= 0
     assert not any("strange" in name for name in after)
-    assert int(after["process_resident_memory_bytes"]) > 2**20
+    assert float(after["process_resident_memory_bytes"]) > 2**20
 
 
 def test_the_page_and_its_parts_are_served(client):

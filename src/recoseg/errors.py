@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class RecosegError(Exception):
     """Base of all errors raised on purpose; the command line prints it without a traceback."""
@@ -72,3 +75,20 @@ class VideoError(RecosegError):
 
 class TrainingError(RecosegError):
     """Training cannot start, go on, or be resumed as asked."""
+
+
+@contextlib.contextmanager
+def optional_import(
+    need: str, extra: str, error: type[RecosegError] = InputError
+) -> Iterator[None]:
+    """Turn a missing package, imported in the block, into one sentence.
+
+    Args:
+        need: who needs what, for example ``"polygons need contourpy"``.
+        extra: the extra of recoseg that installs it.
+        error: what is raised.
+    """
+    try:
+        yield
+    except ImportError as missing:
+        raise error(f"{need}; pip install 'recoseg[{extra}]'.") from missing

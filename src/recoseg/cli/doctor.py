@@ -32,7 +32,10 @@ EXTRAS = {
     "contourpy": ("contourpy", "polygons of `recoseg export`"),
     "pycocotools": ("pycocotools", "run lengths of `recoseg export`"),
     "av": ("av", "`recoseg video`"),
-    "fastapi": ("fastapi uvicorn python-multipart", "the page of `recoseg serve`"),
+    "fastapi": (
+        "fastapi uvicorn python-multipart prometheus-client",
+        "the page of `recoseg serve`",
+    ),
 }
 ROOMY = 2 * 1024**3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from recoseg.drawing import palette
 from recoseg.errors import BankError, InputError
 from recoseg.io import images
 from recoseg.io.images import RGB
+from recoseg.io.saving import encode_image
 from recoseg.typecheck import check_fields
 
 THUMBNAIL = 128
@@ -67,7 +67,10 @@ class Pictures:
     def of(cls, squares: Sequence[RGB], heat: NDArray[np.floating]) -> Pictures:
         """Shrink n squares and quantise their (n, h, w) cosines."""
         return cls(
-            tuple(_jpeg(images.resize(square, (THUMBNAIL, THUMBNAIL))) for square in squares),
+            tuple(
+                encode_image(images.resize(square, (THUMBNAIL, THUMBNAIL)), "JPEG", quality=85)
+                for square in squares
+            ),
             (np.clip(heat, 0, 1) * 255).round().astype(np.uint8),
         )
 
@@ -194,9 +197,3 @@ class Evidence:
 def rounded(value: float) -> float:
     """To four digits: what evidence keeps of a number."""
     return round(float(value), _DIGITS)
-
-
-def _jpeg(image: RGB) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "JPEG", quality=85)
-    return stream.getvalue()

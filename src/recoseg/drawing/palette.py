@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from recoseg.drawing.colour_generator import GREY, MAX_COLOURS, generate_colours
 from recoseg.errors import InputError
-from recoseg.io import durable
 from recoseg.io.images import RGB
+from recoseg.io.saving import KINDS, save_image
 
 _INK, _FAINT, _PAPER, _LINE = (32, 36, 42), (110, 116, 124), (255, 255, 255), (222, 225, 230)
 _HEAT = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))
@@ -36,6 +36,12 @@ def colours(count: int) -> NDArray[np.uint8]:
 def hexes(colours: NDArray[np.uint8]) -> list[str]:
     """(C, 3) colours as ``#rrggbb``."""
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colours.tolist()]
+
+
+def encode_names(names: Sequence[str], colours: NDArray[np.uint8]) -> bytes:
+    """The JSON of ``names.json``: the name and colour of each index of a label map."""
+    rows = enumerate(zip(names, colours.tolist(), strict=True))
+    return json.dumps([{"id": i, "name": n, "colour": c} for i, (n, c) in rows], indent=1).encode()
 
 
 def overlay(
@@ -187,15 +193,11 @@ def shorten(text: str, width: float, size: int) -> str:
 def write(path: str | Path, image: RGB) -> Path:
     """Save uint8 (H, W, 3) as PNG, JPEG or WebP by the file's suffix; whole or not at all."""
     path = Path(path)
-    kinds = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-    if path.suffix.lower() not in kinds:
-        raise InputError(f"{path} must end in {', '.join(sorted(kinds))} to hold a picture.")
+    if path.suffix.lower() not in KINDS:
+        raise InputError(f"{path} must end in {', '.join(sorted(KINDS))} to hold a picture.")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist; make it first.")
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, kinds[path.suffix.lower()], quality=90, optimize=True)
-    durable.write(path, stream.getvalue())
-    return path
+    return save_image(path, image, quality=90, optimize=True)
 
 
 def _blend(below: RGB, above: RGB, opacity: float) -> RGB:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from recoseg.datasets import Dataset, Sample
 from recoseg.drawing import palette
@@ -18,6 +16,7 @@ from recoseg.evaluation.results import Json, Report
 from recoseg.evaluation.systems import Labels, Panel, System
 from recoseg.io import durable
 from recoseg.io.images import RGB
+from recoseg.io.saving import save_image
 
 FOLDER = "gallery"
 # What the last system is called in the gallery where it has the CRF.
@@ -96,7 +95,5 @@ def _laid_over(image: RGB, labels: Labels, colours: NDArray[np.uint8]) -> RGB:
 def _saved(picture: RGB, sample: Sample, view: str, out: Path) -> str:
     name = f"{FOLDER}/{sample.id.replace('/', '__')}-{view}.jpg"
     durable.make_folder(out / FOLDER)
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=88)
-    durable.write(out / name, stream.getvalue())
+    save_image(out / name, picture, quality=88)
     return name

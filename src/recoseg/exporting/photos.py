@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from PIL import Image
 from recoseg.errors import ImageError
 from recoseg.io import images
 from recoseg.io.pil_warnings import silence_pillow
+from recoseg.io.saving import encode_image
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -37,9 +37,7 @@ def carried(path: Path, suffixes: Collection[str]) -> tuple[str, bytes]:
     honest = Image.registered_extensions().get(suffix) == format
     if turned in (0, 1) and honest and suffix in suffixes:
         return suffix, path.read_bytes()
-    stream = io.BytesIO()
-    Image.fromarray(images.read(path)).save(stream, "JPEG", quality=95)
-    return ".jpg", stream.getvalue()
+    return ".jpg", encode_image(images.read(path), "JPEG", quality=95)
 
 
 def _head(path: Path) -> tuple[tuple[int, int], int, str]:

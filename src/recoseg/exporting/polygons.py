@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recoseg.errors import InputError
+from recoseg.errors import optional_import
 from recoseg.exporting.regions import Mask, Region
 
 Ring = NDArray[np.float64]
@@ -42,7 +41,8 @@ def traced(mask: Mask) -> list[list[Ring]]:
     Raises:
         InputError: contourpy is not installed.
     """
-    contourpy = _contourpy()
+    with optional_import("polygons need contourpy", "export"):
+        import contourpy
     padded = np.pad(mask, 1).astype(np.float64)
     generator = contourpy.contour_generator(
         z=padded, name="serial", fill_type=contourpy.FillType.OuterOffset
@@ -125,11 +125,3 @@ def _flat_sides(rings: list[Ring]) -> tuple[NDArray[np.int64], NDArray[np.int64]
         )
     ring, start, y, low, high = (np.concatenate(column) for column in zip(*found, strict=True))
     return ring, start, y, low, high
-
-
-def _contourpy() -> Any:
-    try:
-        import contourpy
-    except ImportError as error:
-        raise InputError("polygons need contourpy; pip install 'recoseg[export]'.") from error
-    return contourpy

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from recoseg.drawing.palette import encode_names
 from recoseg.errors import InputError
 from recoseg.exporting import naming, photos
 from recoseg.exporting.regions import VOID, Labels, Region
 from recoseg.exporting.source import Picture
 from recoseg.exporting.target import Target, photo_of
+from recoseg.io.saving import encode_image
 
 MOST = 254
 BACKGROUND, IGNORED = "background", "ignored"
@@ -34,17 +33,16 @@ class Masks:
         """As ``Sink``."""
         target, stem = self._target, self._stem(picture.id)
         if self._deep:
-            data = png(picture.labels.astype(np.uint16))
+            data = encode_image(picture.labels.astype(np.uint16))
         else:
             palette = np.zeros((256, 3), np.uint8)
             palette[: len(target.names)] = target.colours
-            data = png(picture.labels.astype(np.uint8), palette)
+            data = encode_image(picture.labels.astype(np.uint8), palette=palette)
         target.write(f"labels/{stem}.png", data)
 
     def close(self) -> None:
         """As ``Sink``."""
-        rows = zip(self._target.names, self._target.colours.tolist(), strict=True)
-        table = [{"id": i, "name": n, "colour": c} for i, (n, c) in enumerate(rows)]
+        table = json.loads(encode_names(self._target.names, self._target.colours))
         if self._deep:
             table.append({"id": 65535, "name": "void", "colour": [0, 0, 0]})
         self._target.renamed.update(self._stem.changed)
@@ -70,7 +68,9 @@ class Voc:
         _, data = photos.carried(photo, {".jpg", ".jpeg"})
         self._target.write(f"JPEGImages/{stem}.jpg", data)
         labels = np.where(picture.labels == VOID, 255, picture.labels + 1).astype(np.uint8)
-        self._target.write(f"SegmentationClass/{stem}.png", png(labels, self._palette))
+        self._target.write(
+            f"SegmentationClass/{stem}.png", encode_image(labels, palette=self._palette)
+        )
 
     def close(self) -> None:
         """As ``Sink``."""
@@ -108,8 +108,8 @@ class Cvat:
         for number, region in enumerate(found, start=1):
             parts[region.window][region.mask] = number
         # The last row is the background's, which -1 finds.
-        self._target.write(f"SegmentationClass/{stem}.png", png(classes[picture.labels]))
-        self._target.write(f"SegmentationObject/{stem}.png", png(self._instances[parts]))
+        self._target.write(f"SegmentationClass/{stem}.png", encode_image(classes[picture.labels]))
+        self._target.write(f"SegmentationObject/{stem}.png", encode_image(self._instances[parts]))
 
     def close(self) -> None:
         """As ``Sink``."""
@@ -129,17 +129,6 @@ def standard_colours() -> NDArray[np.uint8]:
             bit = (index >> (3 * step + channel)) & 1
             colours[:, channel] |= (bit << (7 - step)).astype(np.uint8)
     return colours
-
-
-def png(pixels: NDArray[Any], palette: NDArray[np.uint8] | None = None) -> bytes:
-    """A PNG of (H, W) indices with their palette, of deep (H, W) values, or of (H, W, 3) RGB."""
-    image = Image.fromarray(pixels)
-    if palette is not None:
-        image = image.convert("P")
-        image.putpalette(palette.tobytes())
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
 
 
 def _check(target: Target, format: str) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recoseg.errors import InputError
-from recoseg.exporting.rasters import png
 from recoseg.exporting.regions import Parts, Region, large_enough
 from recoseg.exporting.source import Items, Picture
 from recoseg.exporting.target import Target, append
+from recoseg.io.saving import encode_image
 
 if TYPE_CHECKING:
     from recoseg.segmenting.result import Segmentation
@@ -38,7 +38,9 @@ class HuggingFace:
             {
                 "label": self._target.names[region.label],
                 "score": score(picture, region),
-                "mask": base64.b64encode(png(region.whole() * np.uint8(255))).decode("ascii"),
+                "mask": base64.b64encode(encode_image(region.whole() * np.uint8(255))).decode(
+                    "ascii"
+                ),
             }
             for region in found
         ]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recoseg.errors import InputError
+from recoseg.errors import optional_import
 from recoseg.exporting.regions import Region
 
 # Of the four lengths in bits that a Label Studio stream may use.
@@ -21,10 +21,8 @@ def coco(region: Region) -> dict[str, Any]:
     Raises:
         InputError: pycocotools is not installed.
     """
-    try:
+    with optional_import("COCO's RLE needs pycocotools", "export"):
         from pycocotools import mask as coder
-    except ImportError as error:
-        raise InputError("COCO's RLE needs pycocotools; pip install 'recoseg[export]'.") from error
     size = list(region.size)
     runs = {"size": size, "counts": runs_of(region, columns=True).tolist()}
     return {"size": size, "counts": coder.frPyObjects(runs, *size)["counts"].decode("ascii")}

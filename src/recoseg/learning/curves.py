@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recoseg.errors import TrainingError
+from recoseg.errors import TrainingError, optional_import
 from recoseg.io import durable
 from recoseg.learning.plan import Plan
 
@@ -21,10 +21,8 @@ def draw(
     Raises:
         TrainingError: matplotlib is not installed.
     """
-    try:
+    with optional_import("curves need matplotlib", "train", TrainingError):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise TrainingError("curves need matplotlib; run: pip install 'recoseg[train]'") from error
     panels = 3 if scores else 2
     figure = Figure(figsize=(8, 2.6 * panels), layout="constrained")
     axes = figure.subplots(panels, 1, sharex=True)

@@ -7,7 +7,6 @@ A folder of them holds ``labels/`` (indexed PNG, 255 where the segmenter was uns
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from recoseg.errors import InputError, TrainingError
 from recoseg.io import durable
 from recoseg.io.images import RGB
 from recoseg.io.progress import Progress, track
+from recoseg.io.saving import save_image
 from recoseg.learning.augment import IGNORE, Labels
 from recoseg.learning.sampling import Pair, read_labels
 from recoseg.runs import batch
@@ -101,13 +101,10 @@ class PseudoLabel:
         beside = self.home / "confidence" / path.relative_to(self.home / "labels")
         beside.parent.mkdir(parents=True, exist_ok=True)
         levels = np.round(np.clip(self.confidence, 0, 1) * 255).astype(np.uint8)
-        durable.write(beside, _png(Image.fromarray(levels)))
+        save_image(beside, levels)
         colours = np.full((IGNORE + 1, 3), 128, np.uint8)
         colours[: len(self.names)] = palette.colours(len(self.names))
-        indexed = Image.fromarray(self.labels).convert("P")
-        indexed.putpalette(colours.tobytes())
-        durable.write(path, _png(indexed))
-        return path
+        return save_image(path, self.labels, colours)
 
 
 @dataclass(frozen=True)
@@ -168,13 +165,8 @@ def teach(
             failed[outcome.id] = outcome.reason
         else:
             pairs.append(Pair(outcome.id, sources[outcome.id], outcome.labels))
-    table = [
-        {"id": i, "name": name, "colour": colour}
-        for i, (name, colour) in enumerate(
-            zip(names, palette.colours(len(names)).tolist(), strict=True)
-        )
-    ]
-    durable.write(out / "names.json", json.dumps(table, indent=1).encode())
+    table = palette.encode_names(names, palette.colours(len(names)))
+    durable.write(out / "names.json", table)
     if not pairs:
         raise TrainingError("no image could be labelled; see the reasons given for each.")
     coverage = measure(pairs, names, out, progress)
@@ -217,9 +209,3 @@ def measure(
     }
     ignored = round(float(pixels[IGNORE] / total), 6)
     return {"images": len(pairs), IGNORED: ignored, "concepts": concepts}
-
-
-def _png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()

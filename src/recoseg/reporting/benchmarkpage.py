@@ -13,7 +13,13 @@ import numpy as np
 from recoseg.drawing import palette
 from recoseg.drawing.colour_generator import MAX_COLOURS
 from recoseg.reporting import pages, plots
-from recoseg.reporting.report import VIEWS, Example, Published, Report, System
+from recoseg.reporting.reportfile import (
+    VIEWS,
+    GalleryImage,
+    PublishedRow,
+    ReportFile,
+    SystemScores,
+)
 
 MISTAKES = 6
 SECTIONS = (
@@ -47,7 +53,7 @@ class ClassRow:
     accuracy: float | None
 
 
-def benchmark(report: Report, folder: Path) -> str:
+def benchmark(report: ReportFile, folder: Path) -> str:
     """The HTML page of a report.
 
     Args:
@@ -71,13 +77,13 @@ def benchmark(report: Report, folder: Path) -> str:
         "recipes": [system for system in report.systems if system.recipe],
     }
     values["contents"] = _contents(report, values)
-    return pages.render("benchmark.html", f"{report.dataset}: recoseg report", values)
+    return pages.render("benchmark.html", f"{report.dataset.name}: recoseg report", values)
 
 
-def summary(report: Report) -> str:
+def summary(report: ReportFile) -> str:
     """The main finding in one or two sentences."""
-    size = f" on {report.images:,} images" if report.images is not None else ""
-    size += f" of {len(report.classes)} classes" if report.classes else ""
+    size = f" on {report.dataset.images:,} images" if report.dataset.images is not None else ""
+    size += f" of {len(report.dataset.classes)} classes" if report.dataset.classes else ""
     best = report.best
     if best is None or best.miou is None:
         return f"Measured{size}." if size else "What was measured."
@@ -92,7 +98,7 @@ def summary(report: Report) -> str:
     return f"{text}{size}."
 
 
-def mistakes(system: System, names: Sequence[str]) -> tuple[tuple[str, str, float], ...]:
+def mistakes(system: SystemScores, names: Sequence[str]) -> tuple[tuple[str, str, float], ...]:
     """The largest shares of a true class that went to another: (true, taken for, share)."""
     if len(names) != len(system.confusion) or not names:
         return ()
@@ -104,7 +110,7 @@ def mistakes(system: System, names: Sequence[str]) -> tuple[tuple[str, str, floa
     return tuple((names[t], names[p], float(share[t, p])) for t, p in pairs if share[t, p] > 0)
 
 
-def _contents(report: Report, values: dict[str, Any]) -> list[tuple[str, str]]:
+def _contents(report: ReportFile, values: dict[str, Any]) -> list[tuple[str, str]]:
     there = {
         "results": report.systems,
         "classes": report.best and report.best.classes,
@@ -118,7 +124,7 @@ def _contents(report: Report, values: dict[str, Any]) -> list[tuple[str, str]]:
     return [(id, name) for id, name in SECTIONS if there[id]]
 
 
-def _table(report: Report) -> dict[str, Any]:
+def _table(report: ReportFile) -> dict[str, Any]:
     has_fw = any(system.fw_iou is not None for system in report.systems)
     has_boundary = any(system.boundary_iou is not None for system in report.systems)
     return {
@@ -130,11 +136,11 @@ def _table(report: Report) -> dict[str, Any]:
     }
 
 
-def _grouped(rows: Sequence[Published]) -> list[tuple[str, list[Published]]]:
+def _grouped(rows: Sequence[PublishedRow]) -> list[tuple[str, list[PublishedRow]]]:
     return [(group, list(members)) for group, members in itertools.groupby(rows, lambda r: r.group)]
 
 
-def _classes(report: Report) -> dict[str, Any]:
+def _classes(report: ReportFile) -> dict[str, Any]:
     best = report.best
     scored = [system for system in report.systems if system.classes]
     ious = [{row.name: row.iou for row in system.classes} for system in scored]
@@ -150,16 +156,16 @@ def _classes(report: Report) -> dict[str, Any]:
     }
 
 
-def _confusions(report: Report) -> list[Confusion]:
+def _confusions(report: ReportFile) -> list[Confusion]:
     ordered = sorted(report.systems, key=lambda system: system is not report.best)
     return [
-        Confusion(system.label, pages.trusted(plot), mistakes(system, report.classes))
+        Confusion(system.label, pages.trusted(plot), mistakes(system, report.dataset.classes))
         for system in ordered
-        if (plot := plots.confusion(system, report.classes))
+        if (plot := plots.confusion(system, report.dataset.classes))
     ]
 
 
-def _cases(gallery: Sequence[Example], folder: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+def _cases(gallery: Sequence[GalleryImage], folder: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     kinds = list(dict.fromkeys(e.case for e in gallery))
     order = [*(kind for kind in CASES if kind in kinds), *(k for k in kinds if k not in CASES)]
     return [
@@ -168,22 +174,23 @@ def _cases(gallery: Sequence[Example], folder: Path) -> list[tuple[str, list[dic
     ]
 
 
-def _shown(example: Example, folder: Path) -> dict[str, Any]:
+def _shown(example: GalleryImage, folder: Path) -> dict[str, Any]:
     pictures = [
-        (VIEWS.get(view, view), pages.embedded(path, folder)) for view, path in example.files
+        (VIEWS.get(view, view), pages.embedded(folder / file, folder))
+        for view, file in example.views
     ]
     return {"id": example.id, "miou": example.miou, "pictures": pictures}
 
 
-def _legend(report: Report) -> list[tuple[str, str]]:
-    if report.colours:
-        colours = [tuple(colour) for colour in report.colours]
-    elif len(report.classes) <= MAX_COLOURS:
-        colours = [tuple(c) for c in palette.colours(len(report.classes)).tolist()]
+def _legend(report: ReportFile) -> list[tuple[str, str]]:
+    if report.dataset.colours:
+        colours = [tuple(colour) for colour in report.dataset.colours]
+    elif len(report.dataset.classes) <= MAX_COLOURS:
+        colours = [tuple(c) for c in palette.colours(len(report.dataset.classes)).tolist()]
     else:
         return []
     # Fewer colours than classes leave the rest without a swatch.
     return [
         (name, f"#{r:02x}{g:02x}{b:02x}")
-        for name, (r, g, b) in zip(report.classes, colours, strict=False)
+        for name, (r, g, b) in zip(report.dataset.classes, colours, strict=False)
     ]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-
-from PIL import Image
 
 from recoseg.concepts.bank import ConceptBank
 from recoseg.concepts.evidence import THUMBNAIL, Evidence, Seed
@@ -120,7 +117,7 @@ def _tiles(evidence: Evidence | None, odd: Sequence[str], index: Index | None) -
         return ()
     rows = zip(evidence.seeds, drawn, strict=True)
     return tuple(
-        Tile(pages.address(_jpeg(picture)), seed.image, caption, seed.image in odd)
+        Tile(pages.picture(picture), seed.image, caption, seed.image in odd)
         for seed, (picture, caption) in rows
         if picture is not None
     )
@@ -133,9 +130,3 @@ def _fetched(seed: Seed, index: Index) -> RGB | None:
     except (ArchiveError, ImageError):
         return None
     return palette.mark(square, seed.x, seed.y)
-
-
-def _jpeg(picture: RGB) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=80)
-    return stream.getvalue()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from recoseg._version import VERSION
 from recoseg.errors import ReportError
 from recoseg.io import durable
+from recoseg.io.images import RGB
+from recoseg.io.saving import encode_image
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -62,7 +64,12 @@ def embedded(path: Path, folder: Path) -> str:
     return address(data, _kind(data, path))
 
 
-def address(data: bytes, kind: str = "JPEG") -> str:
+def picture(image: RGB, quality: int = 80) -> str:
+    """A uint8 (H, W, 3) image as the ``data:`` address of a JPEG."""
+    return address(encode_image(image, "JPEG", quality=quality), "JPEG")
+
+
+def address(data: bytes, kind: str) -> str:
     """The bytes of a picture as a ``data:`` address."""
     return f"data:{FORMATS[kind]};base64,{base64.b64encode(data).decode()}"
 

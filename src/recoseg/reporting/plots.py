@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recoseg.errors import ReportError
-from recoseg.reporting.report import ClassScore, Purity, Report, Sweep, System
+from recoseg.errors import ReportError, optional_import
+from recoseg.reporting.reportfile import (
+    ArchivePurity,
+    ClassScores,
+    ReportFile,
+    SweepSeries,
+    SystemScores,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +60,7 @@ _STYLE: Any = {
 }
 
 
-def per_class(report: Report) -> str:
+def per_class(report: ReportFile) -> str:
     """IoU by class: a bar for the best system, a mark for each other one; SVG."""
     best = report.best
     if best is None or not best.classes:
@@ -79,7 +85,7 @@ def per_class(report: Report) -> str:
     return _svg(draw, 0.9 + 0.2 * len(rows), "classes")
 
 
-def confusion(system: System, names: Sequence[str]) -> str:
+def confusion(system: SystemScores, names: Sequence[str]) -> str:
     """Where the pixels of each true class went, row by row in per cent; SVG."""
     if not system.confusion or len(names) != len(system.confusion):
         return ""
@@ -104,7 +110,7 @@ def confusion(system: System, names: Sequence[str]) -> str:
     return _svg(draw, _WIDTH, f"confusion-{system.name}")
 
 
-def sweep(varied: Sweep) -> str:
+def sweep(varied: SweepSeries) -> str:
     """The mIoU against the setting that was varied, a line per system; SVG.
 
     Where the setting has names in place of numbers there are marks and no line.
@@ -136,7 +142,7 @@ def sweep(varied: Sweep) -> str:
     return _svg(draw, 3.2, f"sweep-{varied.name}") if varied.points else ""
 
 
-def purity(archives: Sequence[Purity]) -> str:
+def purity(archives: Sequence[ArchivePurity]) -> str:
     """Precision of retrieval by concept, from the purest down, a line per archive and k; SVG."""
     drawn = [(one, values) for one in archives if (values := _precisions(one))]
 
@@ -153,15 +159,15 @@ def purity(archives: Sequence[Purity]) -> str:
     return _svg(draw, 3.4, "purity") if drawn else ""
 
 
-def _precisions(one: Purity) -> list[float]:
-    return sorted((p for _, p, _ in one.concepts if p is not None), reverse=True)
+def _precisions(one: ArchivePurity) -> list[float]:
+    return sorted((c.precision for c in one.concepts if c.precision is not None), reverse=True)
 
 
-def _named(one: Purity) -> str:
+def _named(one: ArchivePurity) -> str:
     return one.archive if one.k is None else f"{one.archive}, k = {one.k}"
 
 
-def _ious(rows: Sequence[ClassScore | None]) -> list[float]:
+def _ious(rows: Sequence[ClassScores | None]) -> list[float]:
     return [math.nan if r is None or r.iou is None else 100 * r.iou for r in rows]
 
 
@@ -198,13 +204,9 @@ def _legend(axes: Axes, entries: int) -> None:
 
 def _svg(draw: Callable[[Axes], None], height: float, name: str) -> str:
     """Draw into new axes; an ``<svg>`` element that may stand beside others in one page."""
-    try:
+    with optional_import("the plots of a report need matplotlib", "report", ReportError):
         import matplotlib
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ReportError(
-            "the plots of a report need matplotlib; pip install 'recoseg[report]'."
-        ) from error
     stream = io.StringIO()
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # The page's own fonts have the letters that the measuring font lacks.

@@ -1,52 +1,223 @@
-"""``report.json`` read and checked: each value has its type and range, or a sentence says why.
+"""``report.json`` read and validated: each value has its type and range, or a sentence says why.
 
-An absent key is an empty part of the page; a wrong value is an error that names its place.
+An absent or null key is an empty part of the page; a wrong value is an error that names its place.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from recoseg.errors import ReportError
-from recoseg.evaluation.results import FORMAT, VERSION
-from recoseg.reporting.fields import Fields
-from recoseg.reporting.report import (
-    VIEWS,
-    ClassScore,
-    Example,
-    GridRow,
-    Point,
-    Published,
-    Purity,
-    Report,
-    Sweep,
-    System,
+from recoseg.evaluation.results import FILE, FORMAT, VERSION
+from recoseg.reporting.fields import (
+    Axis,
+    Colour,
+    Flag,
+    Fraction,
+    Name,
+    Number,
+    Pairs,
+    Part,
+    Pixels,
+    Text,
+    Whole,
 )
 
-FILE = "report.json"
 PUBLISHED = Path(__file__).parents[1] / "data" / "published.json"
+VIEWS = {
+    "image": "Image",
+    "truth": "Ground truth",
+    "denseclip": "DenseCLIP",
+    "reco": "ReCo",
+    "crf": "ReCo + CRF",
+}
+_SHOWN = 60
+_EXPECTED = {"model_type": "an object", "tuple_type": "a list", "dict_type": "an object"}
 
 
-def read(path: Path) -> Report:
+class ClassScores(Part):
+    """One class of one system; ``accuracy`` is the share of its pixels that were found."""
+
+    name: Text = "unnamed"
+    iou: Fraction | None = None
+    accuracy: Fraction | None = None
+    boundary_iou: Fraction | None = None
+    pixels: Whole | None = None
+
+
+class PublishedScores(Part):
+    """What the paper printed of a system that was measured here, as fractions."""
+
+    accuracy: Fraction | None = None
+    miou: Fraction | None = None
+
+
+class SystemScores(Part):
+    """One row of the table; ``confusion`` holds pixels by (truth, prediction), if known."""
+
+    name: Text = "system"
+    label: Text = Field(default_factory=lambda data: data.get("name", ""))
+    miou: Fraction | None = None
+    accuracy: Fraction | None = None
+    fw_iou: Fraction | None = None
+    boundary_iou: Fraction | None = None
+    classes: tuple[ClassScores, ...] = Field((), alias="per_class")
+    confusion: tuple[tuple[Pixels, ...], ...] = ()
+    # Whether unnamed clusters were given names by Hungarian matching.
+    matched: Annotated[bool, BeforeValidator(lambda _: True)] = Field(False, alias="matching")
+    recipe: Pairs = ()
+    note: Text = ""
+    published: PublishedScores | None = None
+
+
+class SweepPoint(Part):
+    """One point of a sweep: a number or a name on the x axis, and its scores."""
+
+    x: Axis = Field(None, validate_default=True)
+    system: Text = ""
+    miou: Fraction | None = None
+    accuracy: Fraction | None = None
+
+
+class SweepSeries(Part):
+    """One setting varied: its name, what the x axis counts, and the points."""
+
+    name: Text = "sweep"
+    x: Text = "x"
+    points: tuple[SweepPoint, ...] = ()
+
+
+class GridRow(Part):
+    """One row of the component grid: what was switched on, and its scores."""
+
+    denseclip: Flag = False
+    lgc: Flag = False
+    ce: Flag = False
+    crf: Flag = False
+    miou: Fraction | None = None
+    accuracy: Fraction | None = None
+
+
+class ConceptPurity(Part):
+    """Precision of the best photos of one concept, and how many photos of it there are."""
+
+    name: Text = "unnamed"
+    precision: Fraction | None = None
+    positives: Whole | None = None
+
+
+class ArchivePurity(Part):
+    """Precision of the k best photos of each concept of one labelled archive."""
+
+    archive: Text = "archive"
+    k: Whole | None = None
+    mean: Fraction | None = None
+    concepts: tuple[ConceptPurity, ...] = Field((), alias="per_concept")
+
+
+class GalleryImage(Part):
+    """One image of the gallery: view to file, its mIoU, and whether it is a best or worst case."""
+
+    id: Text = "image"
+    files: dict[str, Text | None] = Field(default_factory=dict)
+    miou: Fraction | None = None
+    case: Text = ""
+
+    @property
+    def views(self) -> list[tuple[str, str]]:
+        """(view, file) pairs, the usual views first and in their order."""
+        order = [*(view for view in VIEWS if view in self.files), *self.files]
+        found = ((view, self.files[view]) for view in dict.fromkeys(order))
+        return [(view, file) for view, file in found if file is not None]
+
+
+class PublishedRow(Part):
+    """One row that the paper printed; per cent, None where it printed none."""
+
+    system: Text = ""
+    group: Text = ""
+    accuracy: Number | None = None
+    miou: Number | None = None
+
+
+class MeasuredOn(Part):
+    """The dataset: classes in the order of the confusion matrices, colours those of the gallery."""
+
+    name: Text = "unnamed dataset"
+    split: Text = ""
+    images: Whole | None = None
+    classes: tuple[Name, ...] = ()
+    colours: tuple[Colour, ...] = ()
+
+
+class ReportFile(Part):
+    """All of a report, in the order it is shown; what was not measured is empty."""
+
+    dataset: MeasuredOn = MeasuredOn()
+    systems: tuple[SystemScores, ...] = ()
+    sweeps: tuple[SweepSeries, ...] = ()
+    grid: tuple[GridRow, ...] = ()
+    purity: tuple[ArchivePurity, ...] = ()
+    gallery: tuple[GalleryImage, ...] = ()
+    protocol: Pairs = ()
+    provenance: Pairs = ()
+    published: tuple[PublishedRow, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_tables(self) -> ReportFile:
+        for i, system in enumerate(self.systems):
+            side = len(self.dataset.classes) or len(system.confusion)
+            lengths = {len(system.confusion), *map(len, system.confusion)}
+            if system.confusion and lengths != {side}:
+                raise ReportError(
+                    f"systems[{i}].confusion must be a square table of {side} rows and columns."
+                )
+        return self
+
+    @property
+    def best(self) -> SystemScores | None:
+        """The system of highest mIoU, the first of several; None without systems."""
+        return max(self.systems, key=lambda system: system.miou or 0.0, default=None)
+
+
+def read(path: Path) -> ReportFile:
     """The report of a file, or of a folder that holds ``report.json``.
 
     Raises:
         ReportError: missing, damaged, something else, of a newer version, or a value out of range.
     """
     file = path / FILE if path.is_dir() else path
-    fields = _load(file)
+    data = _load(file)
     try:
-        return _parse(fields, file.parent)
-    except ReportError as error:
+        found = ReportFile.model_validate(data | {"published": None})
+    except (ReportError, ValidationError) as error:
+        first = error if isinstance(error, ReportError) else _sentence(error.errors()[0])
         raise ReportError(
-            f"{file} cannot be shown: {str(error).rstrip('.')}; write it again with "
+            f"{file} cannot be shown: {str(first).rstrip('.')}; write it again with "
             "`recoseg evaluate`."
         ) from error
+    rows = published(found.dataset.name, dict(found.protocol).get("name", ""))
+    return found.model_copy(update={"published": rows})
 
 
-def _load(file: Path) -> Fields:
+def published(
+    dataset: str, protocol: str = "", source: Path = PUBLISHED
+) -> tuple[PublishedRow, ...]:
+    """The paper's rows on a dataset, found by its or the protocol's name; empty if it has none."""
+    if not source.is_file():
+        return ()
+    tables = {_plain(key): rows for key, rows in _json(source, "reinstall recoseg").items()}
+    found = (tables.get(_plain(name)) for name in (protocol, dataset) if name)
+    rows: list[Any] = next((rows for rows in found if isinstance(rows, list)), [])
+    return tuple(PublishedRow.model_validate(row) for row in rows)
+
+
+def _load(file: Path) -> dict[str, Any]:
     data = _json(file, "give the report.json of `recoseg evaluate`, its folder, or a bank")
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ReportError(f"{file} is not a report; give the report.json of `recoseg evaluate`.")
@@ -55,7 +226,7 @@ def _load(file: Path) -> Fields:
         raise ReportError(
             f"{file} has version {version!r} and this recoseg reads up to {VERSION}; upgrade it."
         )
-    return Fields(data)
+    return data
 
 
 def _json(file: Path, remedy: str) -> Any:
@@ -67,121 +238,13 @@ def _json(file: Path, remedy: str) -> Any:
         raise ReportError(f"{file} is damaged or cut short; {remedy}.") from error
 
 
-def _parse(fields: Fields, folder: Path) -> Report:
-    dataset = fields.object("dataset")
-    classes = dataset.texts("classes")
-    return Report(
-        dataset=dataset.text("name", "unnamed dataset"),
-        split=dataset.text("split"),
-        images=dataset.whole("images"),
-        classes=classes,
-        colours=_colours(dataset),
-        systems=tuple(_system(item, len(classes) or None) for item in fields.objects("systems")),
-        sweeps=tuple(_sweep(item) for item in fields.objects("sweeps")),
-        grid=tuple(_grid_row(item) for item in fields.objects("grid")),
-        purity=tuple(_purity(item) for item in fields.objects("purity")),
-        gallery=tuple(_example(item, folder) for item in fields.objects("gallery")),
-        protocol=tuple(fields.object("protocol").flat()),
-        provenance=tuple(fields.object("provenance").flat()),
-        published=published(dataset.text("name"), fields.object("protocol").text("name")),
-    )
-
-
-def _colours(dataset: Fields) -> tuple[tuple[int, int, int], ...]:
-    if not dataset.has("colours"):
-        return ()
-    return tuple((int(r), int(g), int(b)) for r, g, b in dataset.triples("colours"))
-
-
-def _system(item: Fields, side: int | None) -> System:
-    name = item.text("name", "system")
-    return System(
-        name=name,
-        label=item.text("label", name),
-        miou=item.fraction("miou"),
-        accuracy=item.fraction("accuracy"),
-        fw_iou=item.fraction("fw_iou"),
-        boundary_iou=item.fraction("boundary_iou"),
-        classes=tuple(_class(row) for row in item.objects("per_class")),
-        confusion=item.matrix("confusion", side),
-        matched=item.has("matching"),
-        recipe=tuple(item.object("recipe").flat()),
-        note=item.text("note"),
-        printed=_printed(item),
-    )
-
-
-def _printed(item: Fields) -> tuple[float | None, float | None] | None:
-    row = item.object("published")
-    return (row.fraction("accuracy"), row.fraction("miou")) if row.names() else None
-
-
-def _class(row: Fields) -> ClassScore:
-    return ClassScore(
-        row.text("name", "unnamed"),
-        row.fraction("iou"),
-        row.fraction("accuracy"),
-        row.fraction("boundary_iou"),
-        row.whole("pixels"),
-    )
-
-
-def _sweep(item: Fields) -> Sweep:
-    points = tuple(
-        Point(p.scalar("x"), p.text("system"), p.fraction("miou"), p.fraction("accuracy"))
-        for p in item.objects("points")
-    )
-    return Sweep(item.text("name", "sweep"), item.text("x", "x"), points)
-
-
-def _grid_row(row: Fields) -> GridRow:
-    return GridRow(
-        denseclip=row.flag("denseclip"),
-        lgc=row.flag("lgc"),
-        ce=row.flag("ce"),
-        crf=row.flag("crf"),
-        miou=row.fraction("miou"),
-        accuracy=row.fraction("accuracy"),
-    )
-
-
-def _purity(item: Fields) -> Purity:
-    rows = tuple(
-        (row.text("name", "unnamed"), row.fraction("precision"), row.whole("positives"))
-        for row in item.objects("per_concept")
-    )
-    return Purity(item.text("archive", "archive"), item.whole("k"), item.fraction("mean"), rows)
-
-
-def _example(item: Fields, folder: Path) -> Example:
-    files = item.object("files")
-    shown = [*(v for v in VIEWS if files.has(v)), *(k for k in files.names() if k not in VIEWS)]
-    return Example(
-        id=item.text("id", "image"),
-        files=tuple((view, folder / files.text(view)) for view in shown if files.has(view)),
-        miou=item.fraction("miou"),
-        case=item.text("case"),
-    )
-
-
-def published(dataset: str, protocol: str = "", source: Path = PUBLISHED) -> tuple[Published, ...]:
-    """The paper's rows on a dataset, found by its or the protocol's name; empty if it has none."""
-    if not source.is_file():
-        return ()
-    tables = {_plain(key): rows for key, rows in _json(source, "reinstall recoseg").items()}
-    for name in (protocol, dataset):
-        rows = tables.get(_plain(name))
-        if name and isinstance(rows, list):
-            return tuple(
-                Published(
-                    row.text("system"),
-                    row.text("group"),
-                    row.number("accuracy"),
-                    row.number("miou"),
-                )
-                for row in Fields({"rows": rows}).objects("rows")
-            )
-    return ()
+def _sentence(error: ErrorDetails) -> str:
+    """A failed validation in words: ``systems[0].miou must be a finite number, not "x"``."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    shown = repr(error["input"])
+    shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
+    expected = _EXPECTED.get(error["type"], error["msg"])
+    return f"{''.join(parts).lstrip('.')} must be {expected}, not {shown}."
 
 
 def _plain(name: str) -> str:

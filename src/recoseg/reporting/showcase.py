@@ -8,7 +8,6 @@ from it, and some of its photos are segmented with them.
 from __future__ import annotations
 
 import importlib.util
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -167,7 +166,9 @@ def segment(
         summary = ", ".join(f"{one.name} {one.share:.0%}" for one in found)
         tell(f"  {name}: {summary} ({seconds:.1f} s)")
         tiles += [(result.image, name), (overlay, ""), (key(found), "")]
-        figures.append(Figure(name, picture(result.image), picture(overlay), found))
+        figures.append(
+            Figure(name, pages.picture(result.image, 88), pages.picture(overlay, 88), found)
+        )
     palette.write(out / "sheet.png", palette.contact_sheet(tiles, 6, title, size=TILE))
     html = pages.render("showcase.html", title, {"figures": figures})
     return pages.write(out / "index.html", html)
@@ -188,15 +189,6 @@ def key(found: Sequence[Found]) -> images.RGB:
     tile = np.full((max(TILE, drawn.shape[0]), max(TILE, drawn.shape[1]), 3), 255, np.uint8)
     tile[: drawn.shape[0], : drawn.shape[1]] = drawn
     return tile
-
-
-def picture(image: images.RGB) -> str:
-    """The image as a ``data:`` address."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "JPEG", quality=88)
-    return pages.address(stream.getvalue())
 
 
 def fit(photo: images.RGB) -> images.RGB:

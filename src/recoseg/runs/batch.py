@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from recoseg._version import VERSION
 from recoseg.errors import ImageError, InputError
 from recoseg.io import durable
 from recoseg.io.progress import Progress, track
+from recoseg.io.saving import save_image
 from recoseg.runs.identity import file_digest
 from recoseg.runs.jobs import Job
 
@@ -120,9 +120,7 @@ def _segment(job: Job, segment: Segment, out: Path, manifest: _Manifest) -> Outc
     for path in (labels, overlay):
         durable.make_folder(path.parent)
     result.save(labels)
-    stream = io.BytesIO()
-    result.overlay().save(stream, "JPEG", quality=90)
-    durable.write(overlay, stream.getvalue())
+    save_image(overlay, result.overlay(), quality=90)
     outcome = Outcome(job.id, "done", labels, overlay, _sorted(result.area))
     manifest.record(outcome, digest)
     return outcome

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +16,7 @@ from recoseg.drawing import palette
 from recoseg.errors import InputError
 from recoseg.io import durable
 from recoseg.io.images import RGB
+from recoseg.io.saving import save_image
 from recoseg.similarity import upsample
 
 UNKNOWN = "unknown"
@@ -117,19 +116,7 @@ class Segmentation:
         if path.suffix.lower() != ".png":
             raise InputError(f"labels are saved as PNG, not {path.name!r}; end the path in .png.")
         durable.make_folder(path.parent)
-        durable.write(path, self._png())
-        table = [
-            {"id": i, "name": name, "colour": [int(v) for v in colour]}
-            for i, (name, colour) in enumerate(zip(self.names, self.colours, strict=True))
-        ]
-        durable.write(path.parent / "names.json", json.dumps(table, indent=1).encode())
+        save_image(path, self.labels, self.colours if self.labels.dtype == np.uint8 else None)
+        table = palette.encode_names(self.names, self.colours)
+        durable.write(path.parent / "names.json", table)
         return path
-
-    def _png(self) -> bytes:
-        stream = io.BytesIO()
-        image = Image.fromarray(self.labels)
-        if self.labels.dtype == np.uint8:
-            image = image.convert("P")
-            image.putpalette(self.colours.tobytes())
-        image.save(stream, "PNG")
-        return stream.getvalue()

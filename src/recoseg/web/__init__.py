@@ -10,10 +10,6 @@ import importlib.util
 
 from recoseg.errors import RecosegError
 
-for _name, _package in (
-    ("fastapi", "fastapi"),
-    ("uvicorn", "uvicorn"),
-    ("python_multipart", "python-multipart"),
-):
+for _name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
     if importlib.util.find_spec(_name) is None:
-        raise RecosegError(f"the server needs {_package}; pip install 'recoseg[web]'.")
+        raise RecosegError(f"the server needs {_name}; pip install 'recoseg[web]'.")

@@ -89,8 +89,7 @@ def thumb(id: str, photo: str, service: Serving, size: Size = 256) -> Response:
     opened = service.catalogue.open(id)
     try:
         with pictures.DRAWING:
-            small = pictures.fitted(opened.image(photo, at_least=size), size)
-            return pictures.photo(pictures.jpeg(small))
+            return pictures.photo(pictures.fitted(opened.image(photo, at_least=size), size))
     except ArchiveError as error:
         raise Missing(str(error)) from error
     except RecosegError:

@@ -105,7 +105,7 @@ def heat(draft: str, photo: str, service: Serving, size: Size = 256) -> Response
     place = found.place(photo)
     if found.evidence.pictures is None:
         raise Missing("this draft keeps no pictures; build it again.")
-    return pictures.drawing(pictures.encoded(found.evidence.pictures.layer(place, size), "PNG"))
+    return pictures.drawing(found.evidence.pictures.layer(place, size))
 
 
 @router.get("/drafts/{draft}/photos/{photo:path}/photo.jpg", **pictures.JPEG)
@@ -114,7 +114,7 @@ def photo(draft: str, photo: str, service: Serving, size: Size = 360) -> Respons
     try:
         with pictures.DRAWING:
             square = service.drafts.square(service.drafts.find(draft), photo, size)
-            return pictures.photo(pictures.jpeg(square))
+            return pictures.photo(square)
     except ArchiveError as error:
         raise Missing(str(error)) from error
 

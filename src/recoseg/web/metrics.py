@@ -1,82 +1,56 @@
-"""Counts of what was asked and how long it took, as Prometheus reads them."""
+"""Prometheus metrics: requests by route, their durations, jobs, and the process."""
 
 from __future__ import annotations
 
-import mmap
-import sys
-import threading
 import time
-from collections import Counter
-from pathlib import Path
+from functools import partial
+from typing import get_args
 
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from recoseg.web.worker import Worker
+from recoseg.web.worker import State, Worker
 
 BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
-Key = tuple[str, str, int]
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """Numbers since the server began."""
+    """The numbers of one server since it began, and the jobs of its worker."""
 
-    def __init__(self) -> None:
-        """All at zero."""
-        self._lock = threading.Lock()
-        self._requests: Counter[Key] = Counter()
-        self._seconds: Counter[str] = Counter()
-        self._buckets: Counter[tuple[str, float]] = Counter()
-        self._counts: Counter[str] = Counter()
-
-    def note(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One request was answered."""
-        with self._lock:
-            self._requests[(method, route, status)] += 1
-            self._counts[route] += 1
-            self._seconds[route] += seconds  # type: ignore[assignment]
-            for bucket in BUCKETS:
-                if seconds <= bucket:
-                    self._buckets[(route, bucket)] += 1
-
-    def text(self, worker: Worker) -> str:
-        """Everything in Prometheus' text format."""
-        running, waiting = worker.counts()
-        states = Counter(job.state for job in worker.jobs())
-        with self._lock:
-            requests = [
-                f'recoseg_requests_total{{method="{method}",route="{route}",status="{status}"}} {n}'
-                for (method, route, status), n in sorted(self._requests.items())
-            ]
-            seconds = [line for route in sorted(self._counts) for line in self._histogram(route)]
-        parts = {
-            "recoseg_requests_total counter": requests,
-            "recoseg_request_seconds histogram": seconds,
-            "recoseg_jobs_running gauge": [f"recoseg_jobs_running {running}"],
-            "recoseg_jobs_waiting gauge": [f"recoseg_jobs_waiting {waiting}"],
-            "recoseg_jobs_waiting_bound gauge": [f"recoseg_jobs_waiting_bound {worker.bound}"],
-            "recoseg_jobs_remembered gauge": [
-                f'recoseg_jobs_remembered{{state="{state}"}} {n}'
-                for state, n in sorted(states.items())
-            ],
-            "process_resident_memory_bytes gauge": [f"process_resident_memory_bytes {resident()}"],
-        }
-        return "".join(
-            f"# TYPE {kind}\n" + "".join(f"{line}\n" for line in lines)
-            for kind, lines in parts.items()
+    def __init__(self, worker: Worker) -> None:
+        """Count in a registry of its own, for one process may hold several servers."""
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        labels = ("method", "route", "status")
+        self.requests = Counter(
+            "recoseg_requests", "Requests answered.", labels, registry=self._registry
         )
+        self.seconds = Histogram(
+            "recoseg_request_seconds",
+            "Seconds until a request was answered.",
+            ("route",),
+            registry=self._registry,
+            buckets=BUCKETS,
+        )
+        self._gauge("running", "Jobs that run.").set_function(lambda: worker.counts()[0])
+        self._gauge("waiting", "Jobs that wait.").set_function(lambda: worker.counts()[1])
+        self._gauge("waiting_bound", "Jobs that may wait.").set(worker.bound)
+        remembered = self._gauge("remembered", "Jobs by state.", ("state",))
+        for state in get_args(State):
+            remembered.labels(state).set_function(partial(_count, worker, state))
 
-    def _histogram(self, route: str) -> list[str]:
-        name, n = "recoseg_request_seconds", self._counts[route]
-        lines = [
-            f'{name}_bucket{{route="{route}",le="{b}"}} {self._buckets[(route, b)]}'
-            for b in BUCKETS
-        ]
-        return [
-            *lines,
-            f'{name}_bucket{{route="{route}",le="+Inf"}} {n}',
-            f'{name}_sum{{route="{route}"}} {self._seconds[route]:.6f}',
-            f'{name}_count{{route="{route}"}} {n}',
-        ]
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return prometheus_client.generate_latest(self._registry)
+
+    def _gauge(self, name: str, about: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"recoseg_jobs_{name}", about, labels, registry=self._registry)
+
+
+def _count(worker: Worker, state: State) -> int:
+    return sum(job.state == state for job in worker.jobs())
 
 
 class Counting:
@@ -104,7 +78,8 @@ class Counting:
             await self.app(scope, receive, noted)
         finally:
             method, route = _named(scope)
-            self.metrics.note(method, route, status, time.perf_counter() - start)
+            self.metrics.requests.labels(method, route, status).inc()
+            self.metrics.seconds.labels(route).observe(time.perf_counter() - start)
 
 
 def _named(scope: Scope) -> tuple[str, str]:
@@ -114,16 +89,3 @@ def _named(scope: Scope) -> tuple[str, str]:
         return "ANY", "other"
     below = scope["path"].startswith("/api/") and not pattern.startswith("/api/")
     return scope["method"], f"/api{pattern}" if below else pattern
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds; its peak, or 0, where the system tells no more."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
-    except OSError:
-        if sys.platform == "win32":
-            return 0
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from typing import Any
 
 import numpy as np
 from fastapi.responses import Response
+from numpy.typing import NDArray
 from PIL import Image
 
 from recoseg.io.images import RGB
+from recoseg.io.saving import encode_image
 
 # Drawing takes many times an image's bytes; no more than this are drawn at once.
 DRAWING = threading.Semaphore(2)
@@ -32,14 +33,7 @@ KEEP = {"Cache-Control": "private, max-age=3600"}
 
 def jpeg(image: RGB) -> bytes:
     """The bytes of a JPEG file."""
-    return encoded(Image.fromarray(image), "JPEG")
-
-
-def encoded(image: Image.Image, kind: str) -> bytes:
-    """The bytes of a file of ``kind``, "JPEG" or "PNG"."""
-    stream = io.BytesIO()
-    image.save(stream, kind, quality=90)
-    return stream.getvalue()
+    return encode_image(image, "JPEG", quality=90)
 
 
 def fitted(image: RGB, size: int) -> RGB:
@@ -49,11 +43,11 @@ def fitted(image: RGB, size: int) -> RGB:
     return np.asarray(small)
 
 
-def photo(data: bytes) -> Response:
+def photo(image: RGB) -> Response:
     """The answer that is a JPEG file."""
-    return Response(data, media_type="image/jpeg", headers=KEEP)
+    return Response(jpeg(image), media_type="image/jpeg", headers=KEEP)
 
 
-def drawing(data: bytes) -> Response:
+def drawing(image: Image.Image | NDArray[np.uint8]) -> Response:
     """The answer that is a PNG file."""
-    return Response(data, media_type="image/png", headers=KEEP)
+    return Response(encode_image(image), media_type="image/png", headers=KEEP)

@@ -63,15 +63,14 @@ def labels(id: str, service: Serving, plain: bool = False) -> Response:
     path = service.results.file(id, "labels.png")
     if not plain:
         return _file(path)
-    return pictures.drawing(pictures.encoded(Image.fromarray(np.asarray(Image.open(path))), "PNG"))
+    return pictures.drawing(np.asarray(Image.open(path)))
 
 
 @router.get("/results/{id}/overlay.png", **pictures.PNG)
 def overlay(id: str, service: Serving, opacity: Opacity = 0.5) -> Response:
     """The photo with the labels' colours laid over."""
     with pictures.DRAWING:
-        drawn = service.results.open(id).overlay(opacity)
-        return pictures.drawing(pictures.encoded(drawn, "PNG"))
+        return pictures.drawing(service.results.open(id).overlay(opacity))
 
 
 @router.get("/results/{id}/confidence.png", **pictures.PNG)

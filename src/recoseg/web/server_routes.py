@@ -36,9 +36,9 @@ def health(service: Serving) -> dict[str, Any]:
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def metrics(service: Serving) -> str:
+def metrics(service: Serving) -> bytes:
     """Counts and times in Prometheus' text format."""
-    return service.metrics.text(service.worker)
+    return service.metrics.text()
 
 
 @router.get("/jobs", response_model=list[schemas.JobRow])

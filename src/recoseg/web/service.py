@@ -42,11 +42,12 @@ class Service:
         catalogue = Catalogue(settings.indexes, settings.state, settings.device)
         segmenters = Segmenters(shelf, settings.student, settings.device)
         temporary = tempfile.TemporaryDirectory(prefix="recoseg-serve-")
+        worker = Worker(settings.bound)
         return cls(
             settings,
             temporary,
-            Worker(settings.bound),
-            Metrics(),
+            worker,
+            Metrics(worker),
             shelf,
             segmenters,
             Results(Path(temporary.name) / "results", segmenters, settings.max_pixels),

@@ -10,7 +10,10 @@ from recoseg.errors import ReportError, optional_import
 
 with optional_import("an evaluation's report needs pydantic", "report", ReportError):
     from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
-    from pydantic_core import PydanticCustomError
+    from pydantic_core import ErrorDetails, PydanticCustomError
+
+_SHOWN = 60
+_EXPECTED = {"model_type": "an object", "tuple_type": "a list", "dict_type": "an object"}
 
 
 def _is(kind: type, value: object) -> bool:
@@ -99,3 +102,12 @@ class Part(BaseModel):
         if not isinstance(data, Mapping):
             return data
         return {key: value for key, value in data.items() if value is not None}
+
+
+def sentence_of(error: ErrorDetails) -> str:
+    """A failed validation in words: ``systems[0].miou must be a finite number, not "x"``."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    shown = repr(error["input"])
+    shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
+    expected = _EXPECTED.get(error["type"], error["msg"])
+    return f"{''.join(parts).lstrip('.')} must be {expected}, not {shown}."

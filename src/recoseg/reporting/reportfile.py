@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from recoseg.errors import ReportError
 from recoseg.evaluation.results import FILE, FORMAT, VERSION
@@ -26,6 +25,7 @@ from recoseg.reporting.fields import (
     Pixels,
     Text,
     Whole,
+    sentence_of,
 )
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "published.json"
@@ -36,8 +36,6 @@ VIEWS = {
     "reco": "ReCo",
     "crf": "ReCo + CRF",
 }
-_SHOWN = 60
-_EXPECTED = {"model_type": "an object", "tuple_type": "a list", "dict_type": "an object"}
 
 
 class ClassScores(Part):
@@ -196,7 +194,7 @@ def read(path: Path) -> ReportFile:
     try:
         found = ReportFile.model_validate(data | {"published": None})
     except (ReportError, ValidationError) as error:
-        first = error if isinstance(error, ReportError) else _sentence(error.errors()[0])
+        first = error if isinstance(error, ReportError) else sentence_of(error.errors()[0])
         raise ReportError(
             f"{file} cannot be shown: {str(first).rstrip('.')}; write it again with "
             "`recoseg evaluate`."
@@ -236,15 +234,6 @@ def _json(file: Path, remedy: str) -> Any:
         raise ReportError(f"{file} cannot be read ({error.strerror}); {remedy}.") from error
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{file} is damaged or cut short; {remedy}.") from error
-
-
-def _sentence(error: ErrorDetails) -> str:
-    """A failed validation in words: ``systems[0].miou must be a finite number, not "x"``."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
-    shown = repr(error["input"])
-    shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
-    expected = _EXPECTED.get(error["type"], error["msg"])
-    return f"{''.join(parts).lstrip('.')} must be {expected}, not {shown}."
 
 
 def _plain(name: str) -> str:

@@ -6,6 +6,8 @@ import functools
 
 import pytest
 import torch
+from open_clip.constants import OPENAI_DATASET_MEAN as OPENAI_MEAN
+from open_clip.constants import OPENAI_DATASET_STD as OPENAI_STD
 
 from recoseg import PAPER, ConceptBank, Index, Segmenter
 from recoseg.errors import BankError, IndexMismatch, UnknownModel
@@ -166,3 +168,71 @@ def test_a_bank_says_what_built_it_and_refuses_other_weights(folder, tmp_path):
     registry._load_id.cache_clear()
     with pytest.raises(BankError, match="same weights, or build the bank again"):
         Segmenter(opened)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("architecture", ["deit_tiny_distilled_patch16_224", "test_vit"])
+def test_plain_positions_are_bicubic_without_antialiasing(architecture, folder):
+    own, file = giants.vit(architecture, folder)
+    encoder = registry.load(f"timm:{architecture}/{file}?positions=plain&cells=cut", "cpu")
+    native = own.patch_embed.img_size
+    pixels = torch.rand(2, 3, native[0] + 40, 2 * native[1] + 9)
+    mean, std = (torch.tensor(own.pretrained_cfg[k]).view(3, 1, 1) for k in ("mean", "std"))
+    tokens = own.patch_embed.proj((pixels - mean) / std)
+    height, width = tokens.shape[2:]
+    prefix = own.num_prefix_tokens
+    square = own.pos_embed[0, prefix:].T.unflatten(1, own.patch_embed.grid_size)[None]
+    table = torch.nn.functional.interpolate(square, (height, width), mode="bicubic")
+    front = torch.cat(
+        [t for t in (own.cls_token, getattr(own, "dist_token", None)) if t is not None], 1
+    )
+    tokens = tokens.flatten(2).transpose(1, 2) + table.flatten(2).transpose(1, 2)
+    tokens = torch.cat([(front + own.pos_embed[:, :prefix]).expand(2, -1, -1), tokens], 1)
+    expected = own.norm(own.blocks(own.norm_pre(tokens)))[:, prefix:]
+    found = encoder.features(pixels)
+    assert found.shape[2:] == (height, width)
+    torch.testing.assert_close(found.flatten(2).mT, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_networks_without_a_table_of_positions_refuse_plain_ones(folder):
+    for architecture in ("test_convnext", "vit_tiny_patch16_dinov3_qkvb"):
+        with pytest.raises(UnknownModel, match="no positions"):
+            registry.load(
+                f"timm:{architecture}/{tiny(architecture, folder)}?positions=plain", "cpu"
+            )
+
+
+def test_cells_that_are_cut_are_those_of_the_networks_themselves(folder):
+    """KITTI-STEP's 375 x 1242 pixels become 23 x 77 patches and 11 x 38 cells, as in the paper."""
+    image = torch.rand(1, 3, 375, 1242)
+    vit = registry.load(f"timm:test_vit/{tiny('test_vit', folder)}?cells=cut", "cpu")
+    assert vit.features(image).shape[2:] == (23, 77)
+    torch.testing.assert_close(vit.features(image), vit.features(image[:, :, :368, :1232]))
+    own, file = giants.clip("tiny-resnet", folder)
+    dense = registry.load(f"clip:tiny-resnet/{file}?cells=cut", "cpu").dense(image)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (OPENAI_MEAN, OPENAI_STD))
+    with torch.inference_mode():
+        x = own.visual.stem((image - mean) / std)
+        x = own.visual.layer4(own.visual.layer3(own.visual.layer2(own.visual.layer1(x))))
+        pool = own.visual.attnpool
+        expected = pool.c_proj(pool.v_proj(x.permute(0, 2, 3, 1)))
+    assert expected.shape[1:3] == (11, 38)
+    expected = torch.nn.functional.normalize(expected, dim=-1).permute(0, 3, 1, 2)
+    torch.testing.assert_close(dense, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_options_are_part_of_the_fingerprint_and_the_usual_ones_are_not(folder):
+    clip, vit = (
+        f"clip:tiny-resnet/{tiny('tiny-resnet', folder)}",
+        f"timm:test_vit/{tiny('test_vit', folder)}",
+    )
+    for id, usual, others in (
+        (clip, "?cells=stretch&decode=reduced", ("?cells=cut", "?decode=whole")),
+        (vit, "?cells=stretch&positions=smooth", ("?cells=cut", "?positions=plain")),
+    ):
+        plain = registry.load(id, "cpu").fingerprint
+        assert registry.load(id + usual, "cpu").fingerprint == plain
+        found = {registry.load(id + other, "cpu").fingerprint for other in others}
+        assert len(found - {plain}) == 2
+    assert registry.load(f"{clip}?decode=whole", "cpu").input_size is None
+    assert registry.load(clip, "cpu").input_size == 128

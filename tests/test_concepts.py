@@ -163,7 +163,8 @@ def test_a_bank_equals_the_literal_transcription(model, lgc, contexts):
     bank = build(names, memory, Models(toy, toy, toy), recipe)
 
     def encode(id):
-        pixels = batch([images.square(memory.pictures[id], recipe.archive_size)])
+        square = images.square(memory.pictures[id], recipe.archive_size, recipe.archive_resize)
+        pixels = batch([square])
         return tuple(x[0].double().numpy() for x in (toy.dense(pixels), toy.features(pixels)))
 
     truth = oracle.bank(

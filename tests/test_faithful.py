@@ -176,8 +176,8 @@ def test_the_whole_of_paper_equals_its_literal_transcription(folder, photos, tmp
     deit, deit_file = giants.vit("deit_small_distilled_patch16_224", folder, dynamic_img_size=True)
     recipe = PAPER.replace(
         retrieval=f"clip:tiny-vit/{small_file}",
-        dense=f"clip:thin-RN50x16/{dense_file}",
-        encoder=f"timm:deit_small_distilled_patch16_224/{deit_file}",
+        dense=f"clip:thin-RN50x16/{dense_file}?cells=cut",
+        encoder=f"timm:deit_small_distilled_patch16_224/{deit_file}?cells=cut&positions=plain",
         k=3,
         contexts=("tree", "sky"),
     )
@@ -195,9 +195,9 @@ def test_the_whole_of_paper_equals_its_literal_transcription(folder, photos, tmp
         used = [seed.image for seed in bank[name].evidence.seeds]
         assert used == [photos[i].name for i in chosen[name]]
         torch.testing.assert_close(bank[name].reference, built[name], atol=1e-4, rtol=1e-3)
-    image = np.asarray(paper.crop(320)(Image.open(photos[2])).permute(1, 2, 0) * 255).round()
-    result = Segmenter(bank, refine=False)(image.astype(np.uint8))
-    expected = paper.scores(photos[2], names, built, nets)
+    image = np.asarray(paper.square(Image.open(photos[2]), 320, Image.NEAREST))
+    result = Segmenter(bank, refine=False)(image)
+    expected = paper.scores(image, names, built, nets)
     torch.testing.assert_close(result.maps, expected, atol=1e-4, rtol=0)
     assert np.array_equal(result.labels, expected.argmax(dim=0).numpy())
     assert len(np.unique(result.labels)) > 1

@@ -18,6 +18,7 @@ WRONG = {
     "templates": 1.0,
     "k": 3.0,
     "archive_size": "320",
+    "archive_resize": 2,
     "image_size": True,
     "scales": 1.0,
     "contexts": "sky",

@@ -13,6 +13,9 @@ from recoseg.errors import RecipeError
 from recoseg.typecheck import check_fields
 
 CONTEXTS = ("tree", "sky", "building", "road", "person")
+RESIZES = ("bilinear", "bicubic")
+# What a recipe meant before it had these fields. The presets that are not the paper's keep it.
+PRACTICAL: Mapping[str, Any] = {"archive_resize": "bicubic"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Recipe:
         templates: name of the prompt ensemble (``recoseg.models.prompts``).
         k: images retrieved per concept.
         archive_size: side of the square that an archive image is cropped to, pixels.
+        archive_resize: how it gets there: ``"bilinear"`` is the paper's, from the whole image;
+            ``"bicubic"`` may begin with a JPEG decoded at a reduced size.
         image_size: short side of an image to be segmented, pixels.
         scales: multiples of ``image_size`` at which it is encoded; the maps are averaged.
         contexts: concepts eliminated from every other, in the order they are built.
@@ -97,6 +102,7 @@ class Recipe:
     templates: str = "paper"
     k: int = 50
     archive_size: int = 224
+    archive_resize: str = "bilinear"
     image_size: int = 320
     scales: tuple[float, ...] = (1.0,)
     contexts: tuple[str, ...] = CONTEXTS
@@ -114,6 +120,10 @@ class Recipe:
         _whole("archive_size", self.archive_size, 32, 4096)
         _whole("image_size", self.image_size, 32, 8192)
         _positive("gain", self.gain)
+        if self.archive_resize not in RESIZES:
+            raise RecipeError(
+                f"archive_resize must be one of {', '.join(RESIZES)}, not {self.archive_resize!r}."
+            )
         if self.confidence_temperature is not None:
             _positive("confidence_temperature", self.confidence_temperature)
         check_fields(self, RecipeError)
@@ -142,11 +152,23 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
-        """The inverse of ``to_dict``; refuses unknown fields."""
+        """The inverse of ``to_dict``; refuses unknown fields.
+
+        Fields that an older file lacks get the values that its recipe had without them.
+        """
+        older = dict(PRACTICAL)
+        if "archive_resize" not in data and data.get("templates", "paper") == "paper":
+            older["templates"] = "inflected"
+            data = {key: value for key, value in data.items() if key != "templates"}
         try:
+        try:
+            older = dict(PRACTICAL)
+            if "archive_resize" not in data and data.get("templates", "paper") == "paper":
+                older["templates"] = "inflected"
+                data = {key: value for key, value in data.items() if key != "templates"}
             crf = data.get("crf", {})
-            return cls(**{**data, "crf": CRF(**crf) if isinstance(crf, Mapping) else crf})
-        except (TypeError, AttributeError) as error:
+            crf = CRF(**crf) if isinstance(crf, Mapping) else crf
+            return cls(**{**older, **data, "crf": crf})
             raise RecipeError(f"this is not a recipe of this version ({error}).") from error
 
     @property
@@ -175,9 +197,9 @@ def _positive(name: str, value: object) -> None:
 
 PAPER = Recipe(
     name="paper",
-    retrieval="clip:ViT-L-14-336/openai",
-    dense="clip:RN50x16/openai",
-    encoder="timm:deit_small_distilled_patch16_224.sin",
+    retrieval="clip:ViT-L-14-336/openai?decode=whole",
+    dense="clip:RN50x16/openai?cells=cut",
+    encoder="timm:deit_small_distilled_patch16_224.sin?cells=cut&positions=plain",
 )
 
 # One CLIP in both roles and a self-supervised encoder. 448 is the multiple of both patch sizes, 16
@@ -187,9 +209,11 @@ MODERN = Recipe(
     retrieval="clip:ViT-B-16/openai?dense=selfself",
     dense="clip:ViT-B-16/openai?dense=selfself",
     encoder="timm:vit_base_patch14_reg4_dinov2.lvd142m",
+    templates="inflected",
     archive_size=448,
     image_size=448,
     crf=CRF(temperature=0.1),
+    **PRACTICAL,
 )
 
 LITE = Recipe(
@@ -204,6 +228,7 @@ LITE = Recipe(
     debias=0.25,
     crf=CRF(temperature=0.1),
     confidence_temperature=0.04,
+    **PRACTICAL,
 )
 
 PRESETS = {recipe.name: recipe for recipe in (LITE, PAPER, MODERN)}

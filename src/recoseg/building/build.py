@@ -146,7 +146,7 @@ class Builder:
         eliminated = [context.reference for context in contexts]
         for request in wanted:
             found = hits.get(request.name, [])
-            material = reference.gather(request, found, self.index, self.recipe.archive_size)
+            material = reference.gather(request, found, self.index, self.recipe)
             material.archive = self.archive if found else ""
             concept = reference.refer(
                 request, material, texts[request.name], eliminated, self.models, self.recipe

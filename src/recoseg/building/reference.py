@@ -27,32 +27,47 @@ _BATCH = 4
 
 @dataclass
 class Material:
-    """The images of one concept on their way to its reference, squares beside their origins."""
+    """The images of one concept on their way to its reference, squares beside their origins.
 
+    Attributes:
+        recipe: says how large the squares are and how they are cut.
+        archive: digest of the archive that was searched.
+        squares: uint8 (S, S, 3) each.
+        origins: id and cosine of each; None for an example.
+        notes: sentences about images that were left out.
+    """
+
+    recipe: Recipe
     archive: str = ""
     squares: list[RGB] = field(default_factory=list)
     origins: list[tuple[str, float | None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def take(self, image: RGB, size: int, origin: str, score: float | None) -> None:
+    @property
+    def at_least(self) -> int | None:
+        """The short side that a photo may be decoded at; None to decode it whole."""
+        return self.recipe.archive_size if self.recipe.archive_resize == images.SMOOTH else None
+
+    def take(self, image: RGB, origin: str, score: float | None) -> None:
         """Crop an image to the archive's geometry and keep it."""
-        self.squares.append(images.square(image, size))
+        square = images.square(image, self.recipe.archive_size, self.recipe.archive_resize)
+        self.squares.append(square)
         self.origins.append((origin, score))
 
 
-def gather(request: Request, hits: Sequence[Hit], index: Index | None, size: int) -> Material:
-    """The examples and the retrieved images of a concept, cropped to ``size`` pixels square.
+def gather(request: Request, hits: Sequence[Hit], index: Index | None, recipe: Recipe) -> Material:
+    """The examples and the retrieved images of a concept, cropped to the recipe's squares.
 
     Raises:
         ArchiveError: none is left.
         ImageError: an example cannot be read.
     """
-    material = Material()
+    material = Material(recipe)
     for number, example in enumerate(request.examples, start=1):
         label = str(example) if isinstance(example, str | Path) else f"example {number}"
-        material.take(images.read(example, at_least=size), size, label, None)
+        material.take(images.read(example, at_least=material.at_least), label, None)
     if index is not None:
-        _fetch(material, index, hits, size)
+        _fetch(material, index, hits)
     if not material.squares:
         reason = material.notes[0] if material.notes else "the search found none"
         raise ArchiveError(
@@ -127,10 +142,11 @@ def saliency(
     return weights
 
 
-def _fetch(material: Material, index: Index, hits: Sequence[Hit], size: int) -> None:
+def _fetch(material: Material, index: Index, hits: Sequence[Hit]) -> None:
     for hit in hits:
         try:
-            material.take(index.image(hit.id, at_least=size), size, hit.id, rounded(hit.score))
+            photo = index.image(hit.id, at_least=material.at_least)
+            material.take(photo, hit.id, rounded(hit.score))
         # An archive may lose a file at any time; the others still tell what the concept is.
         except (ArchiveError, ImageError, OSError) as error:
             material.notes.append(f"{hit.id} was left out: {error}")

@@ -17,10 +17,12 @@ from recoseg.models.cliptext import TextTower
 from recoseg.models.denseclip import KINDS, dense_map
 from recoseg.models.ids import ModelId
 from recoseg.models.openclip import Loaded
-from recoseg.models.pixels import Normalisation, stretch
+from recoseg.models.pixels import CELLS, Normalisation, stretch
 from recoseg.models.weights import fingerprint
 from recoseg.similarity import unit
 
+# How large JPEG files are decoded: no smaller than twice the network's input, or as they are.
+DECODE = ("reduced", "whole")
 _VERSION = "clip 1: geometry of open_clip; grids stretched to whole cells"
 
 
@@ -32,7 +34,7 @@ class Clip:
     """
 
     def __init__(self, id: ModelId, loaded: Loaded, device: torch.device) -> None:
-        kind = id.option("dense", KINDS)
+        kind, cells, decode = _options(id)
         self.id = str(id)
         self.device = device
         self.dim = loaded.dim
@@ -41,27 +43,31 @@ class Clip:
         self._size = loaded.size
         self._normalise = Normalisation(loaded.mean, loaded.std)
         self._geometry = loaded.geometry
-        # JPEG files are decoded no smaller than this: twice the size, so that the resize from
-        # there to the model's own is what decides.
-        self.input_size = 2 * max(loaded.size)
-        mapped = dense_map(loaded.model.visual, kind)
+        # Twice the size, so that the resize from there to the model's own is what decides.
+        self.input_size = 2 * max(loaded.size) if decode == DECODE[0] else None
+        mapped = dense_map(loaded.model.visual, kind, cells)
         self._dense = mapped[0] if mapped else None
         self.stride = mapped[1] if mapped else 0
         if mapped is None and "dense" in id.options:
             raise UnknownModel(_no_dense(self.id))
         facts = json.dumps(loaded.facts, sort_keys=True, default=str)
-        self.fingerprint = fingerprint(_VERSION, facts, kind, loaded.digest)
+        # What is as it always was is not named, so that earlier fingerprints stay.
+        chosen = [value for value in (cells, decode) if value not in (CELLS[0], DECODE[0])]
+        self.fingerprint = fingerprint(_VERSION, facts, kind, *chosen, loaded.digest)
 
     @classmethod
     def load(cls, id: ModelId, device: torch.device) -> Clip:
-        """Load ``clip:ARCHITECTURE/TAG-OR-FILE[?dense=value|selfself][&revision=COMMIT]``.
+        """Load ``clip:ARCHITECTURE/TAG-OR-FILE[?OPTION=VALUE[&OPTION=VALUE]...]``.
+
+        Options: ``dense`` (value, selfself), ``cells`` (stretch, cut: ``whole_cells``), ``decode``
+        (reduced, whole: JPEG files of an archive) and ``revision`` (a commit of the hub's).
 
         Raises:
             UnknownModel: open_clip has no such architecture or tag.
             MissingWeights: the weights are absent, damaged, or another architecture's.
         """
-        id.refuse_options_but("dense", "revision")
-        id.option("dense", KINDS)
+        id.refuse_options_but("dense", "cells", "decode", "revision")
+        _options(id)
         return cls(id, openclip.load(id), device)
 
     def preprocess(self, image: RGB) -> Tensor:
@@ -90,6 +96,10 @@ class Clip:
         if self._dense is None:
             raise UnknownModel(_no_dense(self.id))
         return self._dense(self._normalise(images, self.device))
+
+
+def _options(id: ModelId) -> tuple[str, str, str]:
+    return id.option("dense", KINDS), id.option("cells", CELLS), id.option("decode", DECODE)
 
 
 def _no_dense(id: str) -> str:

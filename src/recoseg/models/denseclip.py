@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recoseg.models.pixels import whole_cells
+from recoseg.models.pixels import STRETCH, whole_cells
 from recoseg.similarity import unit
 
 VALUE, SELF = "value", "selfself"
@@ -21,13 +21,16 @@ KINDS = (VALUE, SELF)
 DenseMap = Callable[[Tensor], Tensor]
 
 
-def dense_map(visual: nn.Module, kind: str = VALUE) -> tuple[DenseMap, int] | None:
+def dense_map(
+    visual: nn.Module, kind: str = VALUE, cells: str = STRETCH
+) -> tuple[DenseMap, int] | None:
     """The dense map of an open_clip image tower and its stride; None where none is defined.
 
     Args:
         visual: the model's ``visual``.
         kind: ``"value"`` is the paper's (for a ViT, MaskCLIP); ``"selfself"``, for a ViT alone,
             lets every location attend to those whose queries are like its own.
+        cells: what is done about pixels that fill no whole cell, as in ``whole_cells``.
 
     Returns:
         A function of normalised (B, 3, H, W) that gives unit vectors (B, d, h, w), and the pixels
@@ -35,10 +38,10 @@ def dense_map(visual: nn.Module, kind: str = VALUE) -> tuple[DenseMap, int] | No
     """
     tower: Any = visual
     if _is_resnet(tower) and kind == VALUE:
-        return (lambda pixels: unit(_resnet(tower, pixels), dim=1)), 32
+        return (lambda pixels: unit(_resnet(tower, pixels, cells), dim=1)), 32
     if _is_plain_vit(tower):
         last = _value if kind == VALUE else _self_attention
-        return (lambda pixels: unit(_vit(tower, pixels, last), dim=1)), tower.patch_size[0]
+        return (lambda pixels: unit(_vit(tower, pixels, cells, last), dim=1)), tower.patch_size[0]
     return None
 
 
@@ -62,9 +65,12 @@ def _is_plain_vit(visual: Any) -> bool:
     )
 
 
-def _resnet(visual: Any, pixels: Tensor) -> Tensor:
+def _resnet(visual: Any, pixels: Tensor, cells: str) -> Tensor:
     """Last stage, then the pool's value and output projections as 1x1 convolutions."""
-    x: Tensor = visual.stem(whole_cells(pixels, 32))
+    if cells == STRETCH or min(pixels.shape[-2:]) < 32:
+        pixels = whole_cells(pixels, 32)
+    # Else the poolings drop what is left over, each where it comes to it.
+    x: Tensor = visual.stem(pixels)
     for stage in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
         x = stage(x)
     for projection in (visual.attnpool.v_proj, visual.attnpool.c_proj):
@@ -72,9 +78,9 @@ def _resnet(visual: Any, pixels: Tensor) -> Tensor:
     return x
 
 
-def _vit(visual: Any, pixels: Tensor, last: Callable[[Any, Tensor], Tensor]) -> Tensor:
+def _vit(visual: Any, pixels: Tensor, cells: str, last: Callable[[Any, Tensor], Tensor]) -> Tensor:
     """All blocks but the last, ``last`` in its place, then the class token's own head."""
-    tokens, (height, width) = _embed(visual, whole_cells(pixels, visual.patch_size[0]))
+    tokens, (height, width) = _embed(visual, whole_cells(pixels, visual.patch_size[0], cells))
     for block in visual.transformer.resblocks[:-1]:
         tokens = block(tokens)
     tokens = last(visual.transformer.resblocks[-1], tokens)[:, 1:]

@@ -12,7 +12,8 @@ from torch import Tensor
 from recoseg.errors import MissingWeights, UnknownModel
 from recoseg.models import weights
 from recoseg.models.ids import ModelId, near
-from recoseg.models.pixels import Normalisation, whole_cells
+from recoseg.models.pixels import CELLS, Normalisation, whole_cells
+from recoseg.models.positions import POSITIONS, keep_plain
 from recoseg.models.weights import Published, fingerprint
 
 _VERSION = "timm 1: grids stretched to whole cells"
@@ -35,25 +36,35 @@ class TimmEncoder:
         self.id = str(id)
         self.device = device
         self._tokens = _is_vit(model)
+        self._cells = id.option("cells", CELLS)
+        positions = id.option("positions", POSITIONS)
+        if positions == POSITIONS[1]:
+            keep_plain(model, self.id)
         self._stage = _stage(id, model)
         information = model.feature_info[self._stage]
         self.dim, self.stride = int(information["num_chs"]), int(information["reduction"])
         config = model.pretrained_cfg
         self._normalise = Normalisation(tuple(config["mean"]), tuple(config["std"]))
         self._model = model.to(device, memory_format=torch.channels_last)
+        name = id.architecture.partition(".")[0]
+        # What is as it always was is not named, so that earlier fingerprints stay.
+        chosen = [v for v in (self._cells, positions) if v not in (CELLS[0], POSITIONS[0])]
         self.fingerprint = fingerprint(
-            _VERSION, id.architecture.partition(".")[0], self._normalise, self.stride, digest
+            _VERSION, name, self._normalise, self.stride, *chosen, digest
         )
 
     @classmethod
     def load(cls, id: ModelId, device: torch.device) -> TimmEncoder:
-        """Load ``timm:ARCHITECTURE[.TAG][/FILE][?stride=N][&revision=COMMIT]``.
+        """Load ``timm:ARCHITECTURE[.TAG][/FILE][?OPTION=VALUE[&OPTION=VALUE]...]``.
+
+        Options: ``stride`` (of a ConvNet's stage), ``cells`` (stretch, cut: ``whole_cells``),
+        ``positions`` (smooth, plain: ``models.positions``) and ``revision`` (of the hub's).
 
         Raises:
             UnknownModel: timm has no such architecture or tag, or no weights for it.
             MissingWeights: the weights are absent, damaged, or another architecture's.
         """
-        id.refuse_options_but("stride", "revision")
+        id.refuse_options_but("stride", "cells", "positions", "revision")
         published = None if id.source else publication(id)
         model = _create(id)
         if published is None and id.path is None:
@@ -65,7 +76,7 @@ class TimmEncoder:
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
         """Float (B, 3, H, W) in [0, 1] to (B, d, h, w), not normalised."""
-        pixels = whole_cells(self._normalise(images, self.device), self.stride)
+        pixels = whole_cells(self._normalise(images, self.device), self.stride, self._cells)
         if self._tokens:
             return self._patches(pixels)
         stages = self._model.forward_intermediates(

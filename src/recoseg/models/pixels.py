@@ -11,6 +11,10 @@ from torch import Tensor
 
 from recoseg.errors import InputError
 
+# What is done about pixels that fill no whole cell.
+STRETCH, CUT = "stretch", "cut"
+CELLS = (STRETCH, CUT)
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -42,11 +46,17 @@ def stretch(images: Tensor, size: Sequence[int]) -> Tensor:
     return resized.contiguous(memory_format=torch.channels_last)
 
 
-def whole_cells(images: Tensor, cell: int) -> Tensor:
-    """Stretch so that both sides are multiples of ``cell`` pixels, at least one.
+def whole_cells(images: Tensor, cell: int, rule: str = STRETCH) -> Tensor:
+    """Pixels whose sides are multiples of ``cell``, at least one.
 
-    A network would drop or pad what is left over, and its grid would no longer lie over the whole
-    image; stretched by less than half a cell, it does.
+    Args:
+        images: (B, 3, H, W).
+        cell: pixels.
+        rule: ``"stretch"`` by less than half a cell, so that the grid lies over the whole image;
+            ``"cut"`` drops what is left over at the right and the bottom, as networks do by
+            themselves and as the paper's did.
     """
+    if rule == CUT and min(images.shape[-2:]) >= cell:
+        return images[..., : images.shape[-2] // cell * cell, : images.shape[-1] // cell * cell]
     height, width = (max(1, round(side / cell)) * cell for side in images.shape[-2:])
     return stretch(images, (height, width))

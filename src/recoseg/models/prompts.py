@@ -13,26 +13,32 @@ from recoseg.similarity import unit
 
 LITE = ("{}", "a photo of {}", "a photo of a {}", "there is a {} in the scene")
 SCENE = (
-    "there is {article} {} in the scene",
-    "there is the {} in the scene",
-    "this is {article} {} in the scene",
-    "this is the {} in the scene",
-    "this is one {} in the scene",
+    "there is a {} in the scene.",
+    "there is the {} in the scene.",
+    "this is a {} in the scene.",
+    "this is the {} in the scene.",
+    "this is one {} in the scene.",
 )
+# With "an" before vowels and without the full stop.
+INFLECTED = tuple(form.replace(" a ", " {article} ").rstrip(".") for form in SCENE)
 
 
 def templates(name: str) -> tuple[str, ...]:
-    """Prompt forms with one ``{}`` each: ``"lite"``, ``"plain"`` (the bare name) or ``"paper"``.
+    """Prompt forms with one ``{}`` each, by the name of their list.
 
-    ``"paper"`` is the 80 ImageNet templates of open_clip plus five scene forms.
+    ``"plain"`` is the bare name. ``"paper"`` is the 80 ImageNet templates of open_clip and the five
+    scene forms that the paper's release adds, word for word: with "a" before vowels, too.
+    ``"inflected"`` has the same forms with "an" before vowels. ``"lite"`` is four forms.
     """
     if name == "lite":
         return LITE
     if name == "plain":
         return ("{}",)
     if name == "paper":
-        return _paper()
-    raise InputError(f"no prompt templates {name!r}; choose lite, plain or paper.")
+        return (*_imagenet(), *SCENE)
+    if name == "inflected":
+        return (*_imagenet(), *INFLECTED)
+    raise InputError(f"no prompt templates {name!r}; choose lite, plain, paper or inflected.")
 
 
 def embed_concepts(
@@ -68,7 +74,7 @@ def _fill(form: str, word: str) -> str:
     return form.replace("{article}", article).replace("{}", word)
 
 
-def _paper() -> tuple[str, ...]:
+def _imagenet() -> tuple[str, ...]:
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
-    return (*(form("{}") for form in OPENAI_IMAGENET_TEMPLATES), *SCENE)
+    return tuple(form("{}") for form in OPENAI_IMAGENET_TEMPLATES)

@@ -127,7 +127,9 @@ class Drafts:
         base = self._base(name, index, step)
         if order.k is not None:
             base = dataclasses.replace(base, recipe=base.recipe.replace(k=order.k))
-        pixels = [self._square(e, base.recipe.archive_size) for e in given]
+        pixels = [
+            self._square(e, base.recipe.archive_size, base.recipe.archive_resize) for e in given
+        ]
         exclude = {id for id in order.exclude if not id.startswith("example-")}
         bank = base.add(
             {name: order.words},
@@ -166,11 +168,12 @@ class Drafts:
         index = self.catalogue.open(draft.order.index)
         return images.square(index.image(seed.image, at_least=size), size)
 
-    def _square(self, example: Example, size: int) -> RGB:
+    def _square(self, example: Example, size: int, rule: str = images.SMOOTH) -> RGB:
+        at_least = size if rule == images.SMOOTH else None
         pixels = images.read(
-            example.data, at_least=size, max_pixels=self.max_pixels, name=example.name
+            example.data, at_least=at_least, max_pixels=self.max_pixels, name=example.name
         )
-        return images.square(pixels, size)
+        return images.square(pixels, size, rule)
 
     def _base(self, name: str, index: Index | None, step: Step) -> ConceptBank:
         """A bank without concepts, whose contexts are those that are to be eliminated."""

@@ -24,6 +24,7 @@ from recoseg.errors import (
 )
 from recoseg.index.index import Hit, Index
 from recoseg.io import images
+from recoseg.io.squares import cut_square
 from recoseg.models.base import batch
 from recoseg.models.model_set import Models
 from recoseg.recipe import Recipe
@@ -163,7 +164,7 @@ def test_a_bank_equals_the_literal_transcription(model, lgc, contexts):
     bank = build(names, memory, Models(toy, toy, toy), recipe)
 
     def encode(id):
-        square = images.square(memory.pictures[id], recipe.archive_size, recipe.archive_resize)
+        square = cut_square(memory.pictures[id], recipe.archive_size, recipe.archive_resize)
         pixels = batch([square])
         return tuple(x[0].double().numpy() for x in (toy.dense(pixels), toy.features(pixels)))
 

@@ -385,13 +385,4 @@ class TestGeometry:
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (300, 200), (31, 32)])
     def test_square(self, shape):
-        for rule in (images.SMOOTH, images.PLAIN):
-            assert images.square(noise(*shape), 32, rule).shape == (32, 32, 3)
-
-    @pytest.mark.parametrize("shape", [(37, 61), (61, 37), (375, 1242), (50, 50), (33, 97)])
-    def test_the_plain_square_is_torchvision_s(self, shape):
-        from torchvision.transforms import CenterCrop, Compose, Resize
-
-        image = noise(*shape)
-        expected = Compose([Resize(32), CenterCrop(32)])(Image.fromarray(image))
-        np.testing.assert_array_equal(images.square(image, 32, images.PLAIN), np.asarray(expected))
+        assert images.square(noise(*shape), 32).shape == (32, 32, 3)

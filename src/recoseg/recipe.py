@@ -156,19 +156,15 @@ class Recipe:
 
         Fields that an older file lacks get the values that its recipe had without them.
         """
-        older = dict(PRACTICAL)
-        if "archive_resize" not in data and data.get("templates", "paper") == "paper":
-            older["templates"] = "inflected"
-            data = {key: value for key, value in data.items() if key != "templates"}
-        try:
         try:
             older = dict(PRACTICAL)
             if "archive_resize" not in data and data.get("templates", "paper") == "paper":
                 older["templates"] = "inflected"
                 data = {key: value for key, value in data.items() if key != "templates"}
             crf = data.get("crf", {})
-            crf = CRF(**crf) if isinstance(crf, Mapping) else crf
-            return cls(**{**older, **data, "crf": crf})
+            made = CRF(**crf) if isinstance(crf, Mapping) else crf
+            return cls(**{**older, **data, "crf": made})
+        except (TypeError, AttributeError) as error:
             raise RecipeError(f"this is not a recipe of this version ({error}).") from error
 
     @property

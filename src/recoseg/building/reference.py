@@ -17,6 +17,7 @@ from recoseg.errors import ArchiveError, ImageError
 from recoseg.index.index import Hit, Index
 from recoseg.io import images
 from recoseg.io.images import RGB
+from recoseg.io.squares import cut_square, least_side
 from recoseg.models.base import batch, encode_shared
 from recoseg.models.model_set import Models
 from recoseg.recipe import Recipe
@@ -46,11 +47,11 @@ class Material:
     @property
     def at_least(self) -> int | None:
         """The short side that a photo may be decoded at; None to decode it whole."""
-        return self.recipe.archive_size if self.recipe.archive_resize == images.SMOOTH else None
+        return least_side(self.recipe.archive_size, self.recipe.archive_resize)
 
     def take(self, image: RGB, origin: str, score: float | None) -> None:
         """Crop an image to the archive's geometry and keep it."""
-        square = images.square(image, self.recipe.archive_size, self.recipe.archive_resize)
+        square = cut_square(image, self.recipe.archive_size, self.recipe.archive_resize)
         self.squares.append(square)
         self.origins.append((origin, score))
 

@@ -27,9 +27,6 @@ SUFFIXES = frozenset(
 # Pillow's other formats are left out: some start external programs on what the file says.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
-# How an archive's photos are brought to their squares; see ``square``.
-SMOOTH, PLAIN = "bicubic", "bilinear"
-
 RGB = NDArray[np.uint8]
 ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -128,22 +125,9 @@ def centre_crop(image: RGB, size: int) -> RGB:
     return image[top : top + size, left : left + size]
 
 
-def square(image: RGB, size: int, rule: str = SMOOTH) -> RGB:
-    """Short side to ``size``, then the central square.
-
-    Args:
-        image: uint8 (H, W, 3).
-        size: side of the square, pixels.
-        rule: ``"bicubic"``, or ``"bilinear"`` as the paper's archive is cropped: the long side is
-            rounded down and the crop's offset to the nearest even number where it is half.
-    """
-    if rule == SMOOTH:
-        return centre_crop(resize_short(image, size), size)
-    short = min(image.shape[:2])
-    height, width = (int(side) * size // short for side in image.shape[:2])
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return np.asarray(resized.crop((left, top, left + size, top + size)))
+def square(image: RGB, size: int) -> RGB:
+    """Short side to ``size``, then the central square (facts of the paper's archive geometry)."""
+    return centre_crop(resize_short(image, size), size)
 
 
 def _label(source: ImageLike) -> str:

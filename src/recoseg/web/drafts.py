@@ -17,6 +17,7 @@ from recoseg.concepts.evidence import Evidence, Seed
 from recoseg.index.index import Index
 from recoseg.io import images
 from recoseg.io.images import RGB
+from recoseg.io.squares import SMOOTH, cut_square, least_side
 from recoseg.models.model_set import Models
 from recoseg.recipe import preset
 from recoseg.reporting import checkup
@@ -168,12 +169,10 @@ class Drafts:
         index = self.catalogue.open(draft.order.index)
         return images.square(index.image(seed.image, at_least=size), size)
 
-    def _square(self, example: Example, size: int, rule: str = images.SMOOTH) -> RGB:
-        at_least = size if rule == images.SMOOTH else None
-        pixels = images.read(
-            example.data, at_least=at_least, max_pixels=self.max_pixels, name=example.name
-        )
-        return images.square(pixels, size, rule)
+    def _square(self, example: Example, size: int, rule: str = SMOOTH) -> RGB:
+        at_least, most = least_side(size, rule), self.max_pixels
+        pixels = images.read(example.data, at_least=at_least, max_pixels=most, name=example.name)
+        return cut_square(pixels, size, rule)
 
     def _base(self, name: str, index: Index | None, step: Step) -> ConceptBank:
         """A bank without concepts, whose contexts are those that are to be eliminated."""

@@ -24,7 +24,7 @@ import machine
 import numpy as np
 import torch
 
-from recoseg.index import ledger, update
+from recoseg.index import compaction, ledgerfile, update
 from recoseg.index.index import Index
 from recoseg.index.manifest import Manifest
 from recoseg.io.archive import Item
@@ -73,7 +73,7 @@ def make(folder: Path, rows: int, dim: int) -> Path:
     manifest = Manifest("random", "0" * 64, dim, {}, archive, update.SHARD_ROWS)
     shards = update.shards_of(folder, manifest)
     random = torch.Generator().manual_seed(0)
-    with ledger.writing(folder / update.LEDGER, create=True) as writer:
+    with ledgerfile.writing(folder / update.LEDGER, create=True) as writer:
         for first in range(0, rows, CHUNK):
             count = min(CHUNK, rows - first)
             vectors = torch.randn(count, dim, generator=random)
@@ -88,7 +88,7 @@ def make(folder: Path, rows: int, dim: int) -> Path:
 
 def whole(folder: Path, queries: np.ndarray, k: int) -> list[list[str]]:
     """The plain way: everything as fp32 in memory, one product, a partial sort."""
-    parts = sorted((folder / update.SHARDS).glob("*.f16"))
+    parts = sorted((folder / compaction.FOLDER).glob("*.f16"))
     rows = np.concatenate([np.fromfile(part, dtype="<f2") for part in parts])
     rows = rows.reshape(-1, queries.shape[1]).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

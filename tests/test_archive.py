@@ -60,7 +60,9 @@ class TestFolder:
     def test_items_tell_size_and_time(self, photos):
         for item in Archive.open(str(photos)):
             status = (photos / item.id).stat()
-            assert item == Item(item.id, status.st_size, status.st_mtime_ns)
+            assert item == Item(
+                item.id, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+            )
 
     def test_bytes_and_pixels(self, photos):
         archive = Archive.open(photos)

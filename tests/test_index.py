@@ -27,7 +27,7 @@ from recoseg.errors import (
     RecosegError,
     UnknownModel,
 )
-from recoseg.index import journal, search, update
+from recoseg.index import journal, ledger, search, update
 from recoseg.index.index import Changes, Hit, Index
 from recoseg.index.shards import Shards
 from recoseg.io import durable
@@ -387,7 +387,8 @@ class TestRefusals:
     )
     def test_a_manifest_with_a_wrong_field(self, built, field, value):
         path = built.path / "manifest.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+        data = {**json.loads(path.read_text()), field: value, "digest": None}
+        path.write_text(json.dumps(data))
         with pytest.raises(IndexDamaged, match=field):
             Index.open(built.path)
 
@@ -512,7 +513,7 @@ class TestTorn:
         elif moment == "commit":
             monkeypatch.setattr(Shards, "append", once(append))
         else:
-            monkeypatch.setattr(update.ledger.Writer, "commit", once(update.ledger.Writer.commit))
+            monkeypatch.setattr(ledger.Writer, "commit", once(ledger.Writer.commit))
         with pytest.raises(KeyboardInterrupt):
             Index.build(photos, tmp_path / "y", model=Toy(), batch_size=1, progress=False)
         model = Counting()

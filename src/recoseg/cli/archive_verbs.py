@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from recoseg.errors import InputError
 if TYPE_CHECKING:
     from recoseg.index.index import Hit, Index
 
+Check = Annotated[bool, typer.Option("--check", help="Read all of it, and mend what is damaged.")]
+Compact = Annotated[bool, typer.Option("--compact", help="Drop vectors of photos that are gone.")]
+
 
 def index(
     photos: Annotated[
@@ -38,6 +41,8 @@ def index(
     moved: Annotated[
         bool, typer.Option("--moved", help="The photos of an index that exists are now here.")
     ] = False,
+    check: Check = False,
+    compact: Compact = False,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -62,11 +67,12 @@ def index(
     if not moved:
         update.ready(out, found)
     joint = registry.load_joint(model or recipe.preset(preset).retrieval, device)
+    how: Any = {"model": joint, "check": check, "compact": compact, "progress": not quiet}
     if moved:
         made = Index.open(out)
-        made.add(found, model=joint, progress=not quiet)
+        made.add(found, **how)
     else:
-        made = Index.build(found, out, model=joint, progress=not quiet)
+        made = Index.build(found, out, **how)
     skipped = made.skipped
     for name, reason in skipped:
         say(f"skipped {name}: {reason}")

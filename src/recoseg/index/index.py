@@ -2,33 +2,32 @@
 
     photos.index/
       manifest.json      format version, model and its fingerprint, preprocessing, archive
-      ledger.sqlite      ids, content hashes, sizes and times, rows, files left out (SQLite, WAL)
+      ledger.sqlite      ids, content hashes, rows, digests, files left out (SQLite, WAL)
       shards/000000.f16  raw little-endian fp16 rows, appended only
       lock               held by the one writer
 
 Rows are synced before the ledger speaks of them, and a transaction makes each step visible whole:
-a reader beside a writer, or after one was killed, sees the last commit.
+a reader beside a writer, or after one was killed, sees the last commit. Damage is told by digests.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recoseg.errors import ArchiveError, InputError
-from recoseg.index import ledger, search, update
-from recoseg.index.ledger import Entry, Snapshot
+from recoseg.errors import ArchiveError, IndexDamaged, InputError
+from recoseg.index import ledgerfile, search, update
 from recoseg.index.manifest import Manifest
 from recoseg.index.search import Hit
-from recoseg.index.shards import Shards
-from recoseg.index.update import Changes
+from recoseg.index.update import Changes, Effort
+from recoseg.index.view import View
 from recoseg.io import images
 from recoseg.io.archive import Archive, Skipped
 from recoseg.io.images import RGB
@@ -40,15 +39,15 @@ from recoseg.similarity import unit
 __all__ = ["Changes", "Hit", "Index", "Skipped"]
 
 Source = str | Path | Sequence[str | Path] | Archive
+T = TypeVar("T")
 
 
 class Index:
     """An opened index; every call sees the last committed state. Safe to use from threads."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
-        self.path = path
-        self._manifest = manifest
-        self._counts: tuple[int, NDArray[np.int32]] = (-1, np.zeros(0, dtype=np.int32))
+    def __init__(self, path: Path, manifest: Manifest, verify: bool = True) -> None:
+        self.path, self._manifest, self._verify = path, manifest, verify
+        self._view: View | None = None
         self._opened: Archive | None = None
 
     @classmethod
@@ -60,6 +59,8 @@ class Index:
         model: str | JointModel = "lite",
         batch_size: int = 4,
         workers: int | None = None,
+        check: bool = False,
+        compact: bool = False,
         progress: Progress = True,
     ) -> Index:
         """Embed every image of an archive; run again, it goes on where it was stopped.
@@ -70,6 +71,8 @@ class Index:
             model: a language-image model or its id.
             batch_size: images per forward pass; small ones are fastest on a CPU.
             workers: threads that read and decode; by default one per core, at most 4.
+            check: repair ``out`` first: what is damaged is embedded again.
+            compact: drop vectors that no image has any more; done anyway if they are most.
             progress: False, True (stderr) or a function of (done, total).
 
         Raises:
@@ -81,11 +84,17 @@ class Index:
         folder, archive = Path(out), Archive.open(source)
         update.ready(folder, archive)  # wrong paths before slow models
         joint = registry.load_joint(model)
-        return cls(folder, update.build(folder, archive, joint, batch_size, workers, progress))
+        effort = Effort(batch_size, workers, check, compact, progress)
+        return cls(folder, update.build(folder, archive, joint, effort))
 
     @classmethod
-    def open(cls, path: str | Path) -> Index:
+    def open(cls, path: str | Path, *, verify: bool = True) -> Index:
         """An index that was built before; neither its model nor its archive is needed to search.
+
+        Args:
+            path: its folder.
+            verify: compare ledger and vectors with their digests when they are first read, which
+                costs about as much as reading them.
 
         Raises:
             IndexDamaged: not an index, or a part is missing.
@@ -93,9 +102,9 @@ class Index:
         """
         folder = Path(path)
         manifest = Manifest.read(folder)
-        with ledger.reading(folder / update.LEDGER) as snapshot:
-            update.shards_of(folder, manifest).check(snapshot.rows())
-        return cls(folder, manifest)
+        with ledgerfile.reading(folder / update.LEDGER) as snapshot:
+            update.shards_of(folder, manifest, snapshot.generation()).check(snapshot.rows())
+        return cls(folder, manifest, verify)
 
     def add(
         self,
@@ -104,6 +113,8 @@ class Index:
         model: str | JointModel | None = None,
         batch_size: int = 4,
         workers: int | None = None,
+        check: bool = False,
+        compact: bool = False,
         progress: Progress = True,
     ) -> Changes:
         """Follow the archive: index new and changed files, forget deleted ones.
@@ -113,6 +124,8 @@ class Index:
             model: the model that built the index, if it is at hand; by default it is loaded.
             batch_size: as in ``build``.
             workers: as in ``build``.
+            check: as in ``build``.
+            compact: as in ``build``.
             progress: as in ``build``.
 
         Raises:
@@ -122,9 +135,8 @@ class Index:
         """
         place = None if source is None else Archive.open(source).relist().filled()
         joint = registry.load_joint(self.model_id if model is None else model)
-        self._manifest, changes = update.follow(
-            self.path, place, joint, batch_size, workers, progress
-        )
+        effort = Effort(batch_size, workers, check, compact, progress)
+        self._manifest, changes = update.follow(self.path, place, joint, effort)
         return changes
 
     def search(
@@ -148,9 +160,7 @@ class Index:
                 f"queries must be finite numbers of shape (Q, {self.dim}), not "
                 f"{tuple(vectors.shape)}; embed them with the index's model, {self.model_id!r}."
             )
-        with ledger.reading(self._ledger) as snapshot:
-            counts = self._counted(snapshot)
-            return search.search(snapshot, self._shards, counts, unit(vectors), k, exclude)
+        return self._ask(lambda view: search.search(view, unit(vectors), k, exclude))
 
     def image(self, id: str, at_least: int | None = None) -> RGB:
         """The image as uint8 RGB (H, W, 3) from the archive, exactly as it was indexed.
@@ -158,8 +168,7 @@ class Index:
         Raises:
             ArchiveError: not in the index, or its file is gone or was changed since.
         """
-        with ledger.reading(self._ledger) as snapshot:
-            entry = self._entry(snapshot, id)
+        entry = self._ask(lambda view: view.entry(id))
         data = self._archive.read(id)
         if hashlib.sha256(data).digest() != entry.hash:
             raise ArchiveError(
@@ -170,14 +179,12 @@ class Index:
 
     def vectors(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """(len(ids), d) unit vectors of images; ArchiveError if one is not in the index."""
-        with ledger.reading(self._ledger) as snapshot:
-            rows = self._shards.gather([self._entry(snapshot, id).row for id in ids])
+        rows = self._ask(lambda v: v.shards.gather([v.entry(id).row for id in ids]))
         return unit(torch.from_numpy(rows)).numpy()
 
     def mean(self) -> NDArray[np.float32]:
         """(d,) mean of the images' unit vectors, summed block by block."""
-        with ledger.reading(self._ledger) as snapshot:
-            return search.mean(self._shards, self._counted(snapshot))
+        return self._ask(lambda view: search.mean(view.shards, view.counts))
 
     def check(self, model: JointModel) -> None:
         """IndexMismatch, with the remedy, unless ``model`` is the one that built the index."""
@@ -186,20 +193,17 @@ class Index:
     @property
     def ids(self) -> list[str]:
         """The ids of all indexed images, in order."""
-        with ledger.reading(self._ledger) as snapshot:
-            return snapshot.ids()
+        return self._ask(lambda view: view.snapshot.ids())
 
     @property
     def skipped(self) -> list[Skipped]:
         """Files that were left out, with reasons, in the order of ids."""
-        with ledger.reading(self._ledger) as snapshot:
-            return snapshot.skipped()
+        return self._ask(lambda view: view.snapshot.skipped())
 
     @property
     def hash(self) -> str:
         """Sha256 of all ids and content hashes, in hex: equal only for equal archives."""
-        with ledger.reading(self._ledger) as snapshot:
-            return snapshot.digest()
+        return self._ask(lambda view: view.snapshot.digest())
 
     @property
     def model_id(self) -> str:
@@ -217,19 +221,10 @@ class Index:
         return self._manifest.dim
 
     def __len__(self) -> int:
-        with ledger.reading(self._ledger) as snapshot:
-            return snapshot.size()
+        return self._ask(lambda view: view.snapshot.size())
 
     def __repr__(self) -> str:
         return f"Index({str(self.path)!r}, {len(self)} images, {self.model_id})"
-
-    @functools.cached_property
-    def _shards(self) -> Shards:
-        return update.shards_of(self.path, self._manifest)
-
-    @property
-    def _ledger(self) -> Path:
-        return self.path / update.LEDGER
 
     @property
     def _archive(self) -> Archive:
@@ -237,14 +232,16 @@ class Index:
             self._opened = Archive.reopen(self._manifest.archive)
         return self._opened
 
-    def _entry(self, snapshot: Snapshot, id: str) -> Entry:
-        entry = snapshot.find(id)
-        if entry is None:
-            raise ArchiveError(f"{id} is not in {self.path}; see the index's ids.")
-        return entry
-
-    def _counted(self, snapshot: Snapshot) -> NDArray[np.int32]:
-        revision = snapshot.revision()
-        if self._counts[0] != revision:
-            self._counts = (revision, snapshot.counts())
-        return self._counts[1]
+    def _ask(self, question: Callable[[View], T]) -> T:
+        """The answer of the last committed state; of the next if that is compacted meanwhile."""
+        failed: View | None = None
+        while True:
+            with ledgerfile.reading(self.path / update.LEDGER) as snapshot:
+                view = View(snapshot, self.path, self._manifest, self._verify, self._view)
+                self._view = view
+                try:
+                    return question(view)
+                except IndexDamaged:
+                    if failed is not None and failed.generation == view.generation:
+                        raise
+                    failed = view

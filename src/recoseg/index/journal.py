@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from recoseg.index import blocks
+from recoseg.index.blocks import Block
 from recoseg.index.ledger import Writer
 from recoseg.index.shards import Shards
 from recoseg.io.archive import Item, Skipped
@@ -62,12 +64,12 @@ class Journal:
 
     def flush(self) -> None:
         """Sync the rows, then commit the records of them and of all else in one transaction."""
-        first = self.writer.rows()
-        if self._vectors:
-            self.shards.append(first, np.stack(list(self._vectors.values())))
+        # An interrupt may have come between the last commit and here; what is stored stays once.
+        fresh = {d: row for d, row in self._vectors.items() if self.writer.row_of(d) is None}
+        sealed = self._append(fresh) if fresh else []
         if self._images or self._skipped:
-            vectors = list(enumerate(self._vectors, start=first))
-            self.writer.commit(vectors, self._images, self._skipped)
+            vectors = list(enumerate(fresh, start=self.writer.rows()))
+            self.writer.commit(vectors, self._images, self._skipped, blocks=sealed)
         for item, digest in self._images:
             self.outcome(item, digest)
         for skipped in self._skipped:
@@ -76,3 +78,13 @@ class Journal:
         self._images.clear()
         self._skipped.clear()
         self._since = time.monotonic()
+
+    def _append(self, fresh: dict[bytes, NDArray[np.float16]]) -> list[Block]:
+        """Sync new rows; the records of the blocks that they are in."""
+        first, rows = self.writer.rows(), np.stack(list(fresh.values()))
+        begin = next(blocks.spans(self.shards, first, first + 1))[0]
+        before = self.writer.hashes(begin, first)
+        old = {block.first: block for block in self.writer.blocks(begin)}
+        sealed = blocks.extended(self.shards, old, before, first, rows, list(fresh))
+        self.shards.append(first, rows)
+        return sealed

@@ -1,8 +1,4 @@
-"""What an index knows, in SQLite: which image has which vector, and what was left out.
-
-Write-ahead logging lets readers work beside the one writer, each on the last committed state. A
-connection lives for one operation, so any thread may ask.
-"""
+"""What an index knows, in SQLite: which image has which vector, and what was left out."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ import contextlib
 import hashlib
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,19 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recoseg.errors import IndexDamaged
+from recoseg.index import seals
+from recoseg.index.blocks import Block
+from recoseg.index.shards import REMEDY
 from recoseg.io.sources import Item, Skipped
 
-SCHEMA = """
-CREATE TABLE vectors(row INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE);
-CREATE TABLE images(
-    id TEXT PRIMARY KEY, row INTEGER NOT NULL REFERENCES vectors,
-    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX images_by_row ON images(row);
-CREATE TABLE skipped(id TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE revision(number INTEGER NOT NULL);
-INSERT INTO revision VALUES (0);
-"""
 CHUNK = 500
 
 
@@ -43,36 +32,97 @@ class Entry(NamedTuple):
     mtime_ns: int
 
 
+class Seen(NamedTuple):
+    """An image's file as it was listed when it was last read; None is not known."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int | None
+    inode: int | None
+    read_ns: int | None
+
+
 class Snapshot:
     """One consistent state of the ledger, for as long as the connection is open."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self.path = path
         self._lock = threading.Lock()
 
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
+    def _number(self, query: str) -> int:
+        found = self._all(query)
+        if not found or not isinstance(found[0][0], int) or found[0][0] < 0:
+            raise IndexDamaged(f"{self.path} is damaged ({query} says {found}): {REMEDY}.")
+        return found[0][0]
+
+    def check(self) -> None:
+        """IndexDamaged unless the ledger is whole and says what was written; reads all of it."""
+        try:
+            problem = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            seal = self.seal()
+            if problem == "ok" and seal is not None:
+                generation = self.generation()
+                same = seals.stored(seals.content(self._connection), generation) == seal
+                problem = "ok" if same else "it does not say what was written"
+        except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
+            problem = str(error)
+        if problem != "ok":
+            raise IndexDamaged(f"{self.path} is damaged ({problem}): {REMEDY}.")
+
+    def has(self, table: str) -> bool:
+        """Whether there is such a table; ledgers of older versions have fewer."""
+        return bool(self._all("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)))
+
+    def seal(self) -> bytes | None:
+        """The digest of the whole ledger; None if a version without them wrote it last."""
+        if not self.has("seal"):
+            return None
+        held = self._all("SELECT digest FROM seal WHERE revision = ?", (self.revision(),))
+        return held[0][0] if held else None
+
+    def generation(self) -> int:
+        """How often the rows were moved together into other files."""
+        return self._number("SELECT generation FROM seal") if self.has("seal") else 0
+
+    def blocks(self, first: int = 0) -> list[Block]:
+        """The records of the shards' blocks from row ``first`` on; none in an old index."""
+        if not self.has("blocks"):
+            return []
+        query = "SELECT * FROM blocks WHERE first >= ? ORDER BY first"
+        return [Block(*block) for block in self._all(query, (first,))]
+
+    def hashes(self, start: int, stop: int) -> list[bytes]:
+        """The content's hash of each row from ``start`` to ``stop``; empty where there is none."""
+        query = "SELECT row, hash FROM vectors WHERE row >= ? AND row < ?"
+        held = dict(self._all(query, (start, stop)))
+        return [held.get(row, b"") for row in range(start, stop)]
+
     def revision(self) -> int:
         """A number that grows with every change."""
-        return int(self._all("SELECT number FROM revision")[0][0])
+        return self._number("SELECT number FROM revision")
 
     def rows(self) -> int:
         """How many rows of the shards are committed."""
-        return int(self._all("SELECT COALESCE(MAX(row) + 1, 0) FROM vectors")[0][0])
+        return self._number("SELECT COALESCE(MAX(row) + 1, 0) FROM vectors")
 
     def counts(self) -> NDArray[np.int32]:
         """(rows,) the number of images that have each row; 0 where all were deleted."""
         counts = np.zeros(self.rows(), dtype=np.int32)
         query = "SELECT row, COUNT(*) FROM images GROUP BY row"
         for row, count in self._connection.execute(query):
+            if not isinstance(row, int) or not 0 <= row < len(counts):
+                raise IndexDamaged(f"{self.path} is damaged (it has no row {row}): {REMEDY}.")
             counts[row] = count
         return counts
 
     def size(self) -> int:
         """How many images are indexed."""
-        return int(self._all("SELECT COUNT(*) FROM images")[0][0])
+        return self._number("SELECT COUNT(*) FROM images")
 
     def ids(self) -> list[str]:
         """All ids in order."""
@@ -119,12 +169,27 @@ class Snapshot:
 class Writer(Snapshot):
     """The ledger as its one writer sees it."""
 
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        super().__init__(connection, path)
+        self._now = time.time_ns()
+        self._tally = seals.Tally(connection)
+
+    def seen(self, id: str) -> tuple[bytes, Seen] | None:
+        """The content's hash of an image and its file as it was then, if it is indexed."""
+        query = (
+            "SELECT hash, size, mtime_ns, ctime_ns, inode, read_ns "
+            "FROM images JOIN vectors USING(row) WHERE id = ?"
+        )
+        found = self._all(query, (id,))
+        return (found[0][0], Seen(*found[0][1:])) if found else None
+
     def commit(
         self,
         vectors: Sequence[tuple[int, bytes]] = (),
         images: Iterable[tuple[Item, bytes]] = (),
         skipped: Iterable[Skipped] = (),
         gone: Iterable[str] = (),
+        blocks: Iterable[Block] = (),
     ) -> None:
         """Record all of it or, if the process dies, nothing.
 
@@ -133,10 +198,11 @@ class Writer(Snapshot):
             images: the file and the content hash, of a recorded vector, of each image.
             skipped: files left out; an image of that id is forgotten.
             gone: ids to forget.
+            blocks: digests of the rows.
         """
         left_out = list(skipped)
         forget = [(id,) for id in gone]
-        with self._lock, _transaction(self._connection, "IMMEDIATE") as connection:
+        with self.change() as connection:
             # An interrupt may come between a commit and its caller, who then commits again.
             connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", vectors)
             connection.executemany("DELETE FROM skipped WHERE id = ?", forget)
@@ -145,71 +211,32 @@ class Writer(Snapshot):
             )
             for item, digest in images:
                 connection.execute(
-                    "INSERT OR REPLACE INTO images(id, row, size, mtime_ns) "
-                    "SELECT ?, row, ?, ? FROM vectors WHERE hash = ?",
-                    (*item, digest),
+                    "INSERT OR REPLACE INTO images(id, row, size, mtime_ns, ctime_ns, inode, "
+                    "read_ns) SELECT ?, row, ?, ?, ?, ?, ? FROM vectors WHERE hash = ?",
+                    (*item, self._now, digest),
                 )
                 connection.execute("DELETE FROM skipped WHERE id = ?", (item.id,))
             connection.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?)", left_out)
+            connection.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)", blocks)
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, with a new revision and a new seal at its end."""
+        with self._lock, transaction(self._connection, "IMMEDIATE") as connection:
+            query = "SELECT digest, generation FROM seal"
+            self._tally.total = seals.total(*connection.execute(query).fetchone())
+            yield connection
             connection.execute("UPDATE revision SET number = number + 1")
+            ((_, generation),) = connection.execute(query)
+            connection.execute(
+                "UPDATE seal SET digest = ?, revision = (SELECT number FROM revision)",
+                (seals.stored(self._tally.total, generation),),
+            )
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[Snapshot]:
-    """The last committed state; works beside a writer, and on a read-only drive."""
-    with (
-        _guarded(path),
-        contextlib.closing(_open(path)) as connection,
-        _transaction(connection, "DEFERRED"),
-    ):
-        yield Snapshot(connection)
-
-
-@contextlib.contextmanager
-def writing(path: Path, *, create: bool = False) -> Iterator[Writer]:
-    """The ledger for its one writer, who holds the index's lock."""
-    mode = "rwc" if create else "rw"
-    with _guarded(path), contextlib.closing(_connect(path, mode)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # A power cut may undo the last commits but never tear one; a killed process undoes none.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        if create:
-            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
-        yield Writer(connection)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        return _probed(_connect(path, "ro"))
-    except sqlite3.OperationalError:
-        wal = path.with_name(path.name + "-wal")
-        if not path.is_file() or (wal.is_file() and wal.stat().st_size):
-            raise
-        # Without a log nobody is writing, so a folder that cannot be written is safe to read.
-        return _probed(_connect(path, "ro&immutable=1"))
-
-
-def _probed(connection: sqlite3.Connection) -> sqlite3.Connection:
-    try:
-        connection.execute("SELECT number FROM revision").fetchone()
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=60,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection, kind: str) -> Iterator[sqlite3.Connection]:
+def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[sqlite3.Connection]:
+    """A transaction that is rolled back by an error."""
     connection.execute(f"BEGIN {kind}")
     try:
         yield connection
@@ -217,14 +244,3 @@ def _transaction(connection: sqlite3.Connection, kind: str) -> Iterator[sqlite3.
         connection.rollback()
         raise
     connection.commit()
-
-
-@contextlib.contextmanager
-def _guarded(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise IndexDamaged(
-            f"{path} cannot be used ({error}); check the free space and the permissions there, or "
-            "delete the index and build it again."
-        ) from error

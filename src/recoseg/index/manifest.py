@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,16 +66,20 @@ class Manifest:
         path = folder / NAME
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
+            digest = data.pop("digest", None)  # absent from manifests of older versions
+            same = digest is None or digest == _digest(data)
             if data.pop("format") != FORMAT:
                 raise ValueError("another format")
             version = data.pop("version")
+            if not same and version == VERSION:
+                raise ValueError("it does not say what was written")
         except (FileNotFoundError, NotADirectoryError):
             wrong = f"is not an index (it has no {NAME})" if folder.exists() else "does not exist"
             raise IndexDamaged(
                 f"{folder} {wrong}; check the path, or build it with `recoseg index` or "
                 "Index.build."
             ) from None
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise _broken(path, error) from error
         if version != VERSION:
             raise IndexMismatch(
@@ -90,6 +95,7 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Put the manifest into ``folder`` at once or not at all."""
         data = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        data["digest"] = _digest(data)
         durable.write(folder / NAME, (json.dumps(data, indent=1) + "\n").encode())
 
     def check(self, model: JointModel, what: object) -> None:
@@ -105,6 +111,10 @@ class Manifest:
             f"{what} was built by the model {self.model!r}, not by {model.id!r}; use that model, "
             "or build an index of its own for this one."
         )
+
+
+def _digest(data: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _broken(path: Path, error: Exception) -> IndexDamaged:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recoseg.index.ledger import Snapshot
 from recoseg.index.shards import Rows, Shards
+from recoseg.index.view import View
 from recoseg.io.parallel import over
 from recoseg.similarity import unit
 
@@ -65,32 +66,23 @@ def nearest(shards: Shards, alive: NDArray[np.bool_], queries: Tensor, k: int) -
     return [_best(shards, rows, query, k) for rows, query in zip(found, exact, strict=True)]
 
 
-def search(
-    snapshot: Snapshot,
-    shards: Shards,
-    counts: NDArray[np.int32],
-    queries: Tensor,
-    k: int,
-    exclude: Collection[str] = (),
-) -> list[list[Hit]]:
+def search(view: View, queries: Tensor, k: int, exclude: Collection[str] = ()) -> list[list[Hit]]:
     """The k images of largest cosine with each query, equal scores in the order of ids.
 
     Args:
-        snapshot: the ledger.
-        shards: the rows it speaks of.
-        counts: (rows,) how many images have each row.
+        view: ledger and rows.
         queries: (Q, d) unit vectors.
         k: at least 1.
         exclude: ids to pass over; a row is passed over when all its images are.
     """
     left_out = frozenset(exclude)
-    alive = counts > 0
-    entries = (snapshot.find(id) for id in left_out)
+    alive = view.counts > 0
+    entries = (view.snapshot.find(id) for id in left_out)
     for row, number in Counter(entry.row for entry in entries if entry is not None).items():
-        alive[row] = counts[row] > number
+        alive[row] = view.counts[row] > number
     return [
-        _hits(snapshot, rows, scores, left_out)[:k]
-        for rows, scores in nearest(shards, alive, queries, k)
+        _hits(view.snapshot, rows, scores, left_out)[:k]
+        for rows, scores in nearest(view.shards, alive, queries, k)
     ]
 
 
@@ -114,8 +106,9 @@ def mean(shards: Shards, counts: NDArray[np.int32]) -> NDArray[np.float32]:
     """(d,) mean of the unit rows, each as often as ``counts`` (rows,) says; zeros if never."""
     total = np.zeros(shards.dim)
     for first, block in shards.blocks(len(counts), _rows(shards.dim, 1)):
-        weights = counts[first : first + len(block)].astype(np.float32)
-        rows = block.astype(np.float32)
+        alive = counts[first : first + len(block)]
+        weights = alive[alive > 0].astype(np.float32)
+        rows = block[alive > 0].astype(np.float32)
         norms = np.maximum(np.linalg.norm(rows, axis=1), np.finfo(np.float32).tiny)
         total += (weights / norms) @ rows
     return (total / max(1, int(counts.sum()))).astype(np.float32)

@@ -3,6 +3,7 @@
 Row r of an index of d-vectors lies in ``shards/<r // size>.f16``, 2 d bytes from (r % size) * 2 d
 on. There is no header: the manifest holds d and size, the ledger how many rows count. Bytes behind
 the last of those are the remains of a write that was cut off, and are dropped by the next writer.
+An index that was compacted has its files in ``shards-1``, ``shards-2`` and so on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from recoseg.errors import IndexDamaged, InputError
 from recoseg.io.durable import report_write_errors, sync_folder
 
 Rows = NDArray[np.float16]
+REMEDY = "`recoseg index PHOTOS INDEX --check` embeds again just what is damaged"
 
 
 class Shards:
@@ -66,15 +68,13 @@ class Shards:
 
     def check(self, rows: int) -> None:
         """IndexDamaged unless the files hold the first ``rows`` rows."""
-        for path, start, stop in self._files(rows):
+        for shard, start, stop in self._parts(0, rows):
+            path = self.path(shard)
             need = (stop - start) * 2 * self.dim
             found = path.stat().st_size if path.is_file() else 0
             if found < need:
                 state = f"holds {found:,} of {need:,} bytes" if found else "is missing or empty"
-                raise IndexDamaged(
-                    f"{path} {state}; restore it from a copy, or delete the index and build it "
-                    "again."
-                )
+                raise IndexDamaged(f"{path} {state}: {REMEDY}.")
 
     def blocks(self, rows: int, step: int) -> Iterator[tuple[int, Rows]]:
         """(first row, (n, d) map of at most ``step`` rows) for all rows, in order.
@@ -98,6 +98,19 @@ class Shards:
                     if stream.readinto(found[place]) != 2 * self.dim:
                         raise ValueError("it ends too early")
         return found.astype(np.float32)
+
+    def raw(self, first: int, count: int) -> bytes:
+        """The bytes of ``count`` rows of one shard; fewer where its file is missing or short."""
+        shard, inside = divmod(first, self.size)
+        try:
+            with self.path(shard).open("rb", buffering=0) as stream:
+                stream.seek(inside * 2 * self.dim)
+                return stream.read(count * 2 * self.dim) or b""
+        except PermissionError as error:
+            raise InputError(f"{self.path(shard)} may not be read; give permission.") from error
+        # A sector that cannot be read is damage like any other.
+        except OSError:
+            return b""
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """(shard, first row in it, row in it behind the last) that cover rows start to stop."""
@@ -134,6 +147,6 @@ class Shards:
             yield
         except (OSError, ValueError) as error:
             raise IndexDamaged(
-                f"{self.path(shard)} went missing or short while the index was open ({error}); "
-                "build the index again."
+                f"{self.path(shard)} went missing or short while the index was open ({error}): "
+                f"{REMEDY}."
             ) from error

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from recoseg.errors import ArchiveError, IndexDamaged
-from recoseg.index import ledger
+from recoseg.index import compaction, ledgerfile, repair
 from recoseg.index.ingest import ingest
 from recoseg.index.journal import Journal
-from recoseg.index.ledger import Writer
+from recoseg.index.ledger import Seen, Writer
 from recoseg.index.manifest import NAME, Manifest
 from recoseg.index.shards import Shards
 from recoseg.io import durable
@@ -22,8 +24,12 @@ from recoseg.models.base import JointModel
 
 LOCK = "lock"
 LEDGER = "ledger.sqlite"
-SHARDS = "shards"
 SHARD_ROWS = 65536
+# File systems stamp files by clocks as coarse as this, so a younger one may change unnoticed.
+COARSE_NS = 2 * 10**9
+
+
+_OURS = re.compile(rf"{LOCK}|{re.escape(LEDGER)}.*|shards(-\d+)?|\.{re.escape(NAME)}\..*")
 
 
 class Changes(NamedTuple):
@@ -36,20 +42,25 @@ class Changes(NamedTuple):
     skipped: int = 0
 
 
-def shards_of(folder: Path, manifest: Manifest) -> Shards:
+@dataclass(frozen=True)
+class Effort:
+    """How an update is to be done; the fields are arguments of ``Index.build``."""
+
+    batch_size: int = 4
+    workers: int | None = None
+    check: bool = False
+    compact: bool = False
+    progress: Progress = True
+
+
+def shards_of(folder: Path, manifest: Manifest, generation: int = 0) -> Shards:
     """The vectors of the index in ``folder``."""
-    return Shards(folder / SHARDS, manifest.dim, manifest.shard_rows)
+    place = compaction.folder_of(folder, generation)
+    return Shards(place, manifest.dim, manifest.shard_rows)
 
 
-def build(
-    folder: Path,
-    archive: Archive,
-    model: JointModel,
-    batch_size: int,
-    workers: int | None,
-    progress: Progress,
-) -> Manifest:
-    """Make or continue the index in ``folder``; its manifest. Arguments as ``Index.build``."""
+def build(folder: Path, archive: Archive, model: JointModel, effort: Effort) -> Manifest:
+    """Make or continue the index in ``folder``; its manifest."""
     ready(folder, archive)
     durable.make_folder(folder)
     with durable.lock(folder / LOCK, str(folder)):
@@ -58,9 +69,9 @@ def build(
         manifest = Manifest.read(folder)
         manifest.check(model, folder)
         _check_same(folder, manifest, archive)
-        changes = _update(folder, manifest, archive, model, batch_size, workers, progress)
+        changes = _update(folder, manifest, archive, model, effort)
     if not changes.added + changes.changed + changes.unchanged:
-        with ledger.reading(folder / LEDGER) as snapshot:
+        with ledgerfile.reading(folder / LEDGER) as snapshot:
             raise ArchiveError(
                 f"none of the {len(archive)} images of {archive.source} could be indexed; the "
                 f"first reason: {snapshot.skipped()[0].reason}"
@@ -69,12 +80,7 @@ def build(
 
 
 def follow(
-    folder: Path,
-    moved: Archive | None,
-    model: JointModel,
-    batch_size: int,
-    workers: int | None,
-    progress: Progress,
+    folder: Path, moved: Archive | None, model: JointModel, effort: Effort
 ) -> tuple[Manifest, Changes]:
     """Bring the index in ``folder`` up to date; its archive may have ``moved``."""
     with durable.lock(folder / LOCK, str(folder)):
@@ -85,11 +91,11 @@ def follow(
             _check_moved(folder, archive)
             manifest = dataclasses.replace(manifest, archive=archive.describe())
             manifest.write(folder)
-        return manifest, _update(folder, manifest, archive, model, batch_size, workers, progress)
+        return manifest, _update(folder, manifest, archive, model, effort)
 
 
 def _check_moved(folder: Path, archive: Archive) -> None:
-    with ledger.reading(folder / LEDGER) as snapshot:
+    with ledgerfile.reading(folder / LEDGER) as snapshot:
         ids = snapshot.ids()
     if ids and not any(id in archive for id in ids):
         raise ArchiveError(
@@ -108,8 +114,7 @@ def ready(folder: Path, archive: Archive) -> None:
     if folder.exists() and not folder.is_dir():
         raise IndexDamaged(f"{folder} is a file, not an index; choose another name.")
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    ours = {LOCK, LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal", SHARDS}
-    foreign = {name for name in names - ours if not name.startswith(f".{NAME}.")}
+    foreign = {name for name in names if not _OURS.fullmatch(name)}
     if names and NAME not in names and (foreign or LOCK not in names):
         raise IndexDamaged(f"{folder} holds other files and is not an index; choose another name.")
     if NAME in names:
@@ -129,49 +134,55 @@ def _create(folder: Path, manifest: Manifest) -> None:
     """An empty index; the manifest comes last, so a folder that has one is complete."""
     for path in [*folder.glob(f"{LEDGER}*"), *folder.glob(f".{NAME}.*")]:
         path.unlink()
+    compaction.sweep(folder, 0)
     shards_of(folder, manifest).cut(0)
-    with ledger.writing(folder / LEDGER, create=True):
+    with ledgerfile.writing(folder / LEDGER, create=True):
         pass
     manifest.write(folder)
 
 
 def _update(
-    folder: Path,
-    manifest: Manifest,
-    archive: Archive,
-    model: JointModel,
-    batch_size: int,
-    workers: int | None,
-    progress: Progress,
+    folder: Path, manifest: Manifest, archive: Archive, model: JointModel, effort: Effort
 ) -> Changes:
     """Index what is new or changed and forget what is gone; the caller holds the lock.
 
-    A file counts as unchanged while its size and time are; otherwise its content decides. What was
-    left out before is tried again.
+    A file counts as unchanged while all that the file system says of it is; otherwise its content
+    decides. What was left out before is tried again.
     """
     tally = dict.fromkeys(Changes._fields, 0)
-    shards = shards_of(folder, manifest)
-    with ledger.writing(folder / LEDGER) as writer:
-        rows = writer.rows()
-        shards.check(rows)
-        shards.cut(rows)
+    if effort.check:
+        repair.repair(folder, folder / LEDGER, manifest.dim, manifest.shard_rows)
+    with ledgerfile.writing(folder / LEDGER) as writer:
+        shards = _ready_rows(folder, manifest, writer)
         tally["removed"] = _forget(archive, writer)
         tally["skipped"] = len(archive.problems)
         before: dict[str, bytes | None] = {}
-        todo = [item for item in archive if _differs(item, writer, before)]
+        todo = _differing(archive, writer, before)
         tally["unchanged"] = len(archive) - len(todo)
         journal = Journal(shards, writer, _counted(tally, before), lambda _: _add(tally, "skipped"))
-        with reporting("indexing", len(todo), progress) as advance:
+        with reporting("indexing", len(todo), effort.progress) as advance:
             ingest(
                 archive,
                 todo,
                 model,
                 journal,
-                batch_size=batch_size,
-                workers=workers or min(4, os.cpu_count() or 1),
+                batch_size=effort.batch_size,
+                workers=effort.workers or min(4, os.cpu_count() or 1),
                 advance=advance,
             )
+        if effort.compact or compaction.wasteful(writer):
+            compaction.compact(folder, shards, writer)
     return Changes(**tally)
+
+
+def _ready_rows(folder: Path, manifest: Manifest, writer: Writer) -> Shards:
+    """The rows, whole and with digests, and without what killed writers left."""
+    compaction.sweep(folder, writer.generation())
+    shards = shards_of(folder, manifest, writer.generation())
+    repair.verify(shards, writer)
+    shards.cut(writer.rows())
+    repair.seal_all(shards, writer)
+    return shards
 
 
 def _forget(archive: Archive, writer: Writer) -> int:
@@ -184,12 +195,27 @@ def _forget(archive: Archive, writer: Writer) -> int:
     return len(gone)
 
 
-def _differs(item: Item, writer: Writer, before: dict[str, bytes | None]) -> bool:
-    entry = writer.find(item.id)
-    if entry is not None and (entry.size, entry.mtime_ns) == (item.size, item.mtime_ns):
-        return False
-    before[item.id] = entry.hash if entry is not None else None
-    return True
+def _differing(archive: Archive, writer: Writer, before: dict[str, bytes | None]) -> list[Item]:
+    """Files that may hold something else than when they were read, if they were."""
+    todo, adopted = list[Item](), list[tuple[Item, bytes]]()
+    for item in archive:
+        held = writer.seen(item.id)
+        if held is not None and _same(item, held[1]):
+            if held[1].ctime_ns is None:
+                adopted.append((item, held[0]))
+            continue
+        before[item.id] = held[0] if held is not None else None
+        todo.append(item)
+    if adopted:
+        writer.commit(images=adopted)
+    return todo
+
+
+def _same(item: Item, seen: Seen) -> bool:
+    if seen.ctime_ns is None or seen.read_ns is None:  # noted by an older version
+        return (item.size, item.mtime_ns) == seen[:2]
+    settled = max(item.mtime_ns, item.ctime_ns) < seen.read_ns - COARSE_NS
+    return settled and (item.size, item.mtime_ns, item.ctime_ns, item.inode) == seen[:4]
 
 
 def _counted(

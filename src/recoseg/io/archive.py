@@ -11,7 +11,8 @@ from typing import Any
 from recoseg.errors import ArchiveError
 from recoseg.io import filetypes, images
 from recoseg.io.images import RGB
-from recoseg.io.sources import Files, Folder, Item, Listing, Skipped, Source, located
+from recoseg.io.named_files import Files, located
+from recoseg.io.sources import Folder, Item, Listing, Skipped, Source
 from recoseg.io.tars import WILD, Tars
 
 __all__ = ["Archive", "Item", "Skipped"]

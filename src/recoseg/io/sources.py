@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -23,11 +23,13 @@ MAX_BYTES = 512 * 2**20
 
 
 class Item(NamedTuple):
-    """One image file: its id, its size in bytes, and when it was last changed (nanoseconds)."""
+    """One image file: its id, and what the file system says of it (times in nanoseconds)."""
 
     id: str
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
+    inode: int = 0
 
 
 class Skipped(NamedTuple):
@@ -156,7 +158,7 @@ class Folder:
                     if _is_folder(entry):
                         (linked if entry.is_symlink() else real).append(f"{name}/")
                     elif (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
-                        _file(f"{self.root}/{name}", name, items, problems)
+                        note_file(f"{self.root}/{name}", name, items, problems)
                     else:
                         others.append(suffix)
             except OSError as error:
@@ -181,70 +183,19 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-class Files:
-    """Image files named one by one, in a list file (``.txt``, ``.lst``) or by the caller.
-
-    A list file has one path per line, relative to its own folder or absolute; blank lines and lines
-    that start with ``#`` do not count. Files named by the caller have their absolute path as id.
-    """
-
-    def __init__(self, paths: Sequence[str] = (), list_file: str | None = None) -> None:
-        self.paths, self.list_file = paths, list_file
-        self.root = str(Path(list_file).parent) if list_file else "/"
-
-    @property
-    def where(self) -> str:
-        """The list file's path, or how many files were named."""
-        return printable(self.list_file) if self.list_file else f"{len(self.paths)} named files"
-
-    def describe(self) -> dict[str, Any]:
-        """Kind and path, or paths."""
-        if self.list_file:
-            return {"kind": "list", "path": self.list_file}
-        return {"kind": "files", "paths": list(self.paths)}
-
-    def read(self, id: str) -> bytes:
-        """The bytes of a file."""
-        return read_file(os.path.join(self.root, from_id(id)), id)  # noqa: PTH118
-
-    def scan(self) -> Listing:
-        """Look at every file that is named, each once."""
-        items: list[Item] = []
-        problems: list[Skipped] = []
-        for name in dict.fromkeys(self._names()):
-            _file(os.path.join(self.root, name), name, items, problems)  # noqa: PTH118
-        return listing(items, problems, ())
-
-    def _names(self) -> Iterator[str]:
-        lines: Iterable[str] = self.paths
-        if self.list_file:
-            data = read_file(self.list_file, printable(self.list_file))
-            lines = data.decode("utf-8-sig", "surrogateescape").split("\n")
-        for line in map(str.strip, lines):
-            if line and not (self.list_file and line.startswith("#")):
-                yield self._relative(os.path.normpath(line))
-
-    def _relative(self, path: str) -> str:
-        if self.list_file is None or not Path(path).is_relative_to(self.root):
-            return path
-        return str(Path(path).relative_to(self.root))
-
-
-def _file(path: str, name: str, items: list[Item], problems: list[Skipped]) -> None:
+def note_file(path: str, name: str, items: list[Item], problems: list[Skipped]) -> None:
+    """Put a file among the items, or among the problems if it is no regular file."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError) as error:
         problems.append(Skipped(to_id(name), f"{to_id(name)} cannot be found: {cause(error)}"))
         return
     if stat.S_ISREG(status.st_mode):
-        items.append(Item(to_id(name), status.st_size, status.st_mtime_ns))
+        items.append(Item(to_id(name), *state_of(status)))
     else:
         problems.append(Skipped(to_id(name), f"{to_id(name)} is not a regular file"))
 
 
-def located(data: Mapping[str, Any]) -> str:
-    """The text under ``path`` of a description; ArchiveError if there is none."""
-    path = data.get("path")
-    if not isinstance(path, str):
-        raise ArchiveError("this description of an archive names no path; build the index again.")
-    return path
+def state_of(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Size, time of the content, time of anything, and inode: what changes when a file does."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 
 from recoseg.errors import ArchiveError
 from recoseg.io.images import SUFFIXES, printable
-from recoseg.io.sources import Item, Listing, Skipped, cause, from_id, listing, read_file, to_id
+from recoseg.io.sources import (
+    Item,
+    Listing,
+    Skipped,
+    cause,
+    from_id,
+    listing,
+    read_file,
+    state_of,
+    to_id,
+)
 
 WILD = "*?["
 
@@ -21,7 +31,7 @@ WILD = "*?["
 class _Shard(NamedTuple):
     """What one tar file holds: where each member's data lie, and the file's state at that time."""
 
-    state: tuple[int, int]
+    state: tuple[int, int, int, int]
     members: dict[str, tuple[int, int]]
     problems: list[Skipped]
 
@@ -63,7 +73,7 @@ class Tars:
                 continue
             problems.extend(shard.problems)
             for id, (_, size) in shard.members.items():
-                items.append(Item(id, size, shard.state[1]))
+                items.append(Item(id, size, *shard.state[1:]))
         return listing(items, problems, ())
 
     def read(self, id: str) -> bytes:
@@ -88,7 +98,7 @@ class Tars:
         path = f"{self.base}/{name}"
         try:
             status = os.stat(path)  # noqa: PTH116
-            state = (status.st_size, status.st_mtime_ns)
+            state = state_of(status)
             with self.lock:
                 shard = self.known.get(name)
                 if shard is None or shard.state != state:
@@ -101,7 +111,7 @@ class Tars:
         return shard
 
 
-def _headers(path: str, shard: str, state: tuple[int, int]) -> _Shard:
+def _headers(path: str, shard: str, state: tuple[int, int, int, int]) -> _Shard:
     members: dict[str, tuple[int, int]] = {}
     problems: dict[str, Skipped] = {}
     with tarfile.open(path, "r:") as tar:

@@ -160,6 +160,21 @@ class TestPlaces:
             network.from_url(source.as_uri(), tmp_path / "other", "0" * 64)
         assert list((tmp_path / "other").iterdir()) == []
 
+    def test_a_download_that_stalls_is_given_up(self, online, tmp_path, monkeypatch):
+        limits = []
+
+        def stalled(*_, **__):
+            limits.append(socket.getdefaulttimeout())
+            raise TimeoutError("timed out")
+
+        monkeypatch.setattr(network, "_answers", lambda *_: None)
+        monkeypatch.setattr(torch.hub, "urlopen", stalled)
+        with pytest.raises(network.Unavailable, match="could not be downloaded"):
+            network.from_url("https://example.org/w.pth", tmp_path / "own")
+        assert limits == [30.0]
+        assert socket.getdefaulttimeout() is None
+        assert list((tmp_path / "own").iterdir()) == []
+
     def test_the_hub_s_files_are_tried_in_order_and_checked(self, online, tmp_path, monkeypatch):
         blobs = tmp_path / "blobs"
         blobs.mkdir()

@@ -78,11 +78,6 @@ def known_digest(url: str) -> str:
     return Path(url).stem.rpartition("-")[2] if "mlfoundations" in url else ""
 
 
-def architecture_of(file: Path) -> str | None:
-    """The architecture of a file that was published under an address, known by its sha256."""
-    return recognised(file)[0] or None
-
-
 def recognised(file: Path) -> tuple[str, dict[str, Any]]:
     """Architecture and facts, by open_clip's table, of a file known by its sha256."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import socket
+import sys
 import threading
 import urllib.error
 import urllib.parse
@@ -12,13 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
 from recoseg.io import durable
-from recoseg.io.progress import reporting
 
 T = TypeVar("T")
 # Long enough for a TLS handshake across an ocean, short enough to wait for without a word.
 PATIENCE = 1.5
-_CHUNK = 2**20
+# Seconds without a byte after which a download is given up.
+_STALLED = 30.0
 WAITING = "waiting for the network"
 
 
@@ -69,36 +72,19 @@ def from_url(url: str, folder: Path, sha256: str = "", patience: float | None = 
         Unavailable: no answer in time, or other bytes than those known by ``sha256``.
     """
     _answers(url, patience)
-    target = folder / Path(urllib.parse.urlsplit(url).path).name
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    with durable.report_write_errors(target):
-        folder.mkdir(parents=True, exist_ok=True)
+    target = durable.make_folder(folder) / Path(urllib.parse.urlsplit(url).path).name
+    before = socket.getdefaulttimeout()
     try:
-        digest = _stream(url, part)
-        if not digest.startswith(sha256):
-            raise Unavailable(f"what {url} sent is not the file expected (sha256 {digest[:12]})")
-        part.replace(target)
-    except (OSError, urllib.error.URLError) as error:
+        socket.setdefaulttimeout(_STALLED)
+        shown = sys.stderr.isatty()
+        torch.hub.download_url_to_file(url, str(target), sha256 or None, progress=shown)
+    except RuntimeError as error:
+        raise Unavailable(f"what {url} sent is not the file expected ({error})") from error
+    except OSError as error:
         raise Unavailable(f"{url} could not be downloaded ({error})") from error
     finally:
-        part.unlink(missing_ok=True)
-    durable.sync_folder(folder)
+        socket.setdefaulttimeout(before)
     return target
-
-
-def _stream(url: str, part: Path) -> str:
-    """Write what ``url`` sends to ``part``; its sha256."""
-    digest = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=30) as source, part.open("wb") as out:
-        total = int(source.headers.get("Content-Length") or 0)
-        with reporting(f"downloading {part.name[1:-5]} (bytes)", total) as advance:
-            while chunk := source.read(_CHUNK):
-                out.write(chunk)
-                digest.update(chunk)
-                advance(len(chunk))
-        out.flush()
-        os.fsync(out.fileno())
-    return digest.hexdigest()
 
 
 def _check_blob(path: Path) -> None:

@@ -104,8 +104,8 @@ def _from_file(file: Path) -> ModelId:
     """One of OpenAI's published files, known by its digest."""
     from recoseg.models import cliptable
 
-    architecture = cliptable.architecture_of(file)
-    if architecture is None:
+    architecture, _ = cliptable.recognised(file)
+    if not architecture:
         raise _ambiguous(file)
     return ModelId("clip", architecture, str(file))
 

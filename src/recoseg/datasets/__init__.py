@@ -6,19 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recoseg.datasets import (
-    ade20k,
-    camvid,
-    cityscapes,
-    cocostuff,
-    firenet,
-    folder,
-    kitti_step,
-    pascal_context,
-    pascal_voc,
-    tables,
-)
+from recoseg.datasets import camvid, cocostuff, firenet, folder, kitti_step, pascal_context, tables
 from recoseg.datasets.base import Dataset, Family, Loaded, Sample
+from recoseg.datasets.parallel import ADE20K, CITYSCAPES, MSRC, PASCAL_VOC
 from recoseg.datasets.tables import ClassTable
 from recoseg.errors import DatasetError, InputError
 
@@ -26,18 +16,17 @@ __all__ = ["FAMILIES", "ClassTable", "Dataset", "Sample", "available", "detect",
 
 # The order in which a folder is tried; the plain folder fits most and comes last.
 _FAMILIES = (
-    cityscapes.FAMILY,
+    CITYSCAPES,
     cocostuff.FAMILY,
     kitti_step.FAMILY,
     pascal_context.FAMILY,
-    pascal_voc.FAMILY,
-    ade20k.FAMILY,
+    PASCAL_VOC,
+    ADE20K,
     camvid.FAMILY,
     firenet.FAMILY,
     folder.FAMILY,
 )
-_MSRC = Family("msrc", "images/* and masks/*.png", "val", lambda _: False, folder.load, "msrc")
-FAMILIES = {family.name: family for family in (*_FAMILIES, _MSRC)}
+FAMILIES = {family.name: family for family in (*_FAMILIES, MSRC)}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,8 @@ def found(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, 
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         stem = path.relative_to(folder).with_suffix("").as_posix()
-        if path.suffix.lower() not in suffixes or not stem.endswith(ending) or _hidden(path):
+        hidden = path.name.startswith(".")
+        if path.suffix.lower() not in suffixes or not stem.endswith(ending) or hidden:
             continue
         id = stem.removesuffix(ending) if ending else stem
         if files.setdefault(id, path) != path:
@@ -157,10 +158,11 @@ def found(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, 
 
 
 def paired(
-    pictures: Mapping[str, Path], labels: Mapping[str, Path], ids: Iterable[str] | None = None
+    pictures: Mapping[str, Path], labels: Mapping[str, Path], listing: Path | None = None
 ) -> Pairs:
-    """Images and label maps of equal ids; of ``ids`` only, if a list of the split gives them."""
-    wanted = sorted(set(pictures) | set(labels)) if ids is None else list(dict.fromkeys(ids))
+    """Images and label maps of equal ids; of a list's ids alone, if there is one."""
+    every = sorted(set(pictures) | set(labels))
+    wanted = list(dict.fromkeys(listed(listing))) if listing else every
     samples, problems = [], []
     for id in wanted:
         if id not in pictures:
@@ -179,10 +181,6 @@ def listed(file: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{file}, the list of the split, cannot be read ({error}).") from error
     return [line.split()[0] for line in lines if line.strip()]
-
-
-def _hidden(path: Path) -> bool:
-    return path.name.startswith(".")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recoseg.datasets import folder
-from recoseg.datasets.base import Family, Loaded, Sample, Values, found, listed, paired, read_pixels
+from recoseg.datasets.base import Family, Loaded, Sample, Values, found, paired, read_pixels
 from recoseg.datasets.tables import stored
 from recoseg.errors import DatasetError
 
@@ -29,14 +29,14 @@ def _present(root: Path) -> bool:
 
 
 def _load(root: Path, split: str, listing: Path | None) -> Loaded:
-    ids = listed(listing) if listing else None
     if (root / _PAINTED).is_dir():
         pictures = found(root / _RAW, (".png",))
-        return Loaded(paired(pictures, found(root / _PAINTED, (".png",), "_L"), ids), _gathered)
+        labels = found(root / _PAINTED, (".png",), "_L")
+        return Loaded(paired(pictures, labels, listing), _gathered)
     if not (root / f"{split}annot").is_dir():
         return folder.load(root, split, listing)
     labels = found(root / f"{split}annot", (".png",))
-    return Loaded(paired(found(root / split, (".png", ".jpg")), labels, ids))
+    return Loaded(paired(found(root / split, (".png", ".jpg")), labels, listing))
 
 
 def _gathered(sample: Sample) -> Values:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recoseg.datasets.base import Family, Loaded, found, listed, paired
+from recoseg.datasets.base import Family, Loaded, found, paired
 from recoseg.errors import DatasetError
 
 _LISTS = {"": "Coco164kFull_Stuff_Coarse.txt", "7": "Coco164kFull_Stuff_Coarse_7.txt"}
@@ -29,7 +29,7 @@ def _load(root: Path, split: str, listing: Path | None) -> Loaded:
     labels = found(_home(root, _LABEL_HOMES, folder), (".png",))
     if which == "all" and listing is None:
         return Loaded(paired(pictures, labels))
-    return Loaded(paired(pictures, labels, listed(listing or _curated(root, folder, which))))
+    return Loaded(paired(pictures, labels, listing or _curated(root, folder, which)))
 
 
 def _home(root: Path, homes: tuple[str, ...], folder: str) -> Path:

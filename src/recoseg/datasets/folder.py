@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recoseg.datasets import tables
-from recoseg.datasets.base import Family, Loaded, found, listed, paired
+from recoseg.datasets.base import Family, Loaded, found, paired
 from recoseg.datasets.tables import ClassTable
 from recoseg.errors import DatasetError
 from recoseg.io.images import SUFFIXES
@@ -30,7 +30,7 @@ def load(root: Path, split: str, listing: Path | None) -> Loaded:
     labels = found(home / "masks", _MASKS)
     names = _names_file((home, home / "masks", root))
     return Loaded(
-        paired(pictures, labels, listed(listing) if listing else None),
+        paired(pictures, labels, listing),
         table=None if names is None else read_names(names),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recoseg.datasets.base import Family, Loaded, Sample, Values, found, listed, paired, read_pixels
+from recoseg.datasets.base import Family, Loaded, Sample, Values, found, paired, read_pixels
 from recoseg.errors import DatasetError
 
 VAL_SEQUENCES = ("0002", "0006", "0007", "0008", "0010", "0013", "0014", "0016", "0018")
@@ -22,9 +22,9 @@ def _load(root: Path, split: str, listing: Path | None) -> Loaded:
         pictures = {
             id: path
             for id, path in pictures.items()
-            if (_sequence(id) in VAL_SEQUENCES) == (split == "val")
+            if (id.split("/", maxsplit=1)[0] in VAL_SEQUENCES) == (split == "val")
         }
-    return Loaded(paired(pictures, labels, listed(listing) if listing else None), _first_channel)
+    return Loaded(paired(pictures, labels, listing), _first_channel)
 
 
 def _frames(root: Path, split: str) -> Path:
@@ -38,10 +38,6 @@ def _frames(root: Path, split: str) -> Path:
     raise DatasetError(
         f"{root} has neither images/{split} nor training/image_02; unpack the frames there."
     )
-
-
-def _sequence(id: str) -> str:
-    return id.split("/", maxsplit=1)[0]
 
 
 def _first_channel(sample: Sample) -> Values:

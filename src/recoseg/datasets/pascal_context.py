@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recoseg.datasets.base import Family, Loaded, Sample, Values, found, listed, paired, png
+from recoseg.datasets.base import Family, Loaded, Sample, Values, found, paired, png
 from recoseg.datasets.tables import stored
 from recoseg.errors import DatasetError
 
@@ -43,7 +43,7 @@ def _load(root: Path, split: str, listing: Path | None) -> Loaded:
         raise DatasetError(f"{lists[0]}, the list of the split, is not there; name one yourself.")
     pictures = found(root / "JPEGImages", (".jpg",))
     labels = found(root / home, (_HOMES[home],))
-    return Loaded(paired(pictures, labels, listed(chosen)), _values)
+    return Loaded(paired(pictures, labels, chosen), _values)
 
 
 def _values(sample: Sample) -> Values:

@@ -110,12 +110,12 @@ def onnx(
     Example:
         recoseg onnx student/student.safetensors student.onnx --photos photos
     """
-    from recoseg.cli.concept_options import photos_of
+    from recoseg.cli.concept_options import find_photos
     from recoseg.student import onnx
     from recoseg.student.student import Student
 
     check_output_file(out)
-    made = onnx.export(Student.open(student), out, photos=photos_of(photos or ()), int8=int8)
+    made = onnx.export(Student.open(student), out, photos=find_photos(photos or ()), int8=int8)
     agreement = "not compared" if made.agreement is None else f"{made.agreement:.2%}"
     data = {"onnx": str(made.path), "agreement": made.agreement, "int8": made.int8}
     show(data, ("file", "pixels that agree"), [(made.path, agreement)], as_json=as_json)

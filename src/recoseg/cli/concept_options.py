@@ -47,7 +47,7 @@ def open_bank(bank: str) -> ConceptBank:
     return ConceptBank.open(Path(bank))
 
 
-def new(bank: Path, replace: bool) -> Path:
+def check_new_bank(bank: Path, replace: bool) -> Path:
     """Where a new bank will be written; InputError if one is there and is not to be replaced."""
     if not replace and bank.is_file():
         raise InputError(
@@ -76,7 +76,7 @@ def open_index(
     return opened
 
 
-def concepts_of(texts: Sequence[str] | None) -> dict[str, list[str]]:
+def parse_concepts(texts: Sequence[str] | None) -> dict[str, list[str]]:
     """Name to words, from ``NAME`` and ``NAME=WORD,WORD``."""
     named: dict[str, list[str]] = {}
     for text in texts or ():
@@ -88,20 +88,20 @@ def concepts_of(texts: Sequence[str] | None) -> dict[str, list[str]]:
     return named
 
 
-def examples_of(texts: Sequence[str] | None) -> dict[str, list[Path]] | None:
+def parse_examples(texts: Sequence[str] | None) -> dict[str, list[Path]] | None:
     """Name to photos, from ``NAME=PATH``; None if there are none."""
-    paths = pairs_of(texts)
-    return None if paths is None else {name: photos_of(given) for name, given in paths.items()}
+    paths = parse_pairs(texts)
+    return None if paths is None else {name: find_photos(given) for name, given in paths.items()}
 
 
-def photos_of(given: Sequence[str]) -> list[Path]:
+def find_photos(given: Sequence[str]) -> list[Path]:
     """The images of files, folders and patterns."""
     from recoseg.runs.jobs import gather
 
     return [job.source for job in gather(given)]
 
 
-def pairs_of(texts: Sequence[str] | None) -> dict[str, list[str]] | None:
+def parse_pairs(texts: Sequence[str] | None) -> dict[str, list[str]] | None:
     """Name to values, from ``NAME=VALUE``; None if there are none."""
     pairs: dict[str, list[str]] = {}
     for text in texts or ():

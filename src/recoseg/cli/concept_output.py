@@ -23,14 +23,15 @@ def advise(archive: Index | None, k: int) -> None:
         )
 
 
-def save(bank: ConceptBank, path: Path, pictures: bool) -> None:
-    """Write the bank, with or without the pictures of its evidence."""
+def save(bank: ConceptBank, path: Path, as_json: bool, pictures: bool = True) -> None:
+    """Write the bank, with or without the pictures of its evidence, and print its concepts."""
     bank.save(path, evidence="full" if pictures else "compact")
+    show_concepts(bank, as_json)
 
 
-def listed(bank: ConceptBank, as_json: bool) -> None:
+def show_concepts(bank: ConceptBank, as_json: bool) -> None:
     """Print the bank's concepts."""
-    shown = [described(bank[name]) for name in bank.names]
+    shown = [to_json(bank[name]) for name in bank.names]
     rows = [
         (
             concept["name"],
@@ -45,7 +46,7 @@ def listed(bank: ConceptBank, as_json: bool) -> None:
     show(brief, ("concept", "words", "photos", "agreement", "threshold"), rows, as_json=as_json)
 
 
-def described(concept: Concept) -> dict[str, Any]:
+def to_json(concept: Concept) -> dict[str, Any]:
     """A concept in plain JSON types."""
     evidence = concept.evidence
     return {

@@ -7,25 +7,8 @@ from typing import Annotated
 
 import typer
 
-from recoseg.cli.concept_options import (
-    AnyBank,
-    BankPath,
-    Examples,
-    Exclude,
-    IndexOption,
-    Names,
-    Out,
-    Pictures,
-    Replace,
-    concepts_of,
-    examples_of,
-    new,
-    open_bank,
-    open_index,
-    pairs_of,
-    photos_of,
-)
-from recoseg.cli.concept_output import advise, described, listed, save
+from recoseg.cli import concept_options as options
+from recoseg.cli.concept_output import advise, save, show_concepts, to_json
 from recoseg.cli.guide import Verbs
 from recoseg.cli.output import Device, Json, Preset, Quiet, check_output_file, say, show
 from recoseg.errors import InputError
@@ -44,15 +27,15 @@ app = typer.Typer(cls=Verbs, no_args_is_help=True, rich_markup_mode="rich", help
 
 @app.command()
 def build(
-    bank: BankPath,
-    names: Names = None,
-    index: IndexOption = None,
+    bank: options.BankPath,
+    names: options.Names = None,
+    index: options.IndexOption = None,
     preset: Preset = "lite",
     k: Annotated[int | None, typer.Option("-k", min=1, help="Photos to learn from.")] = None,
-    examples: Examples = None,
-    exclude: Exclude = None,
-    pictures: Pictures = True,
-    replace: Replace = False,
+    examples: options.Examples = None,
+    exclude: options.Exclude = None,
+    pictures: options.Pictures = True,
+    replace: options.Replace = False,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -68,10 +51,11 @@ def build(
     from recoseg import ConceptBank, recipe
     from recoseg.models.model_set import Models
 
-    new(bank, replace)
-    wanted, shown, left_out = concepts_of(names), examples_of(examples), pairs_of(exclude)
+    options.check_new_bank(bank, replace)
+    wanted, left_out = options.parse_concepts(names), options.parse_pairs(exclude)
+    shown = options.parse_examples(examples)
     chosen = recipe.preset(preset) if k is None else recipe.preset(preset).replace(k=k)
-    archive = open_index(index, left_out)
+    archive = options.open_index(index, left_out)
     chosen = chosen if archive is not None else chosen.replace(ce=False)
     built = ConceptBank.build(
         wanted,
@@ -82,20 +66,19 @@ def build(
         models=Models.load(chosen, device),
         progress=not quiet,
     )
-    save(built, bank, pictures)
     advise(archive, chosen.k)
-    listed(built, as_json)
+    save(built, bank, as_json, pictures)
 
 
 @app.command()
 def add(
-    bank: BankPath,
-    names: Names = None,
-    index: IndexOption = None,
-    examples: Examples = None,
-    exclude: Exclude = None,
-    out: Out = None,
-    pictures: Pictures = True,
+    bank: options.BankPath,
+    names: options.Names = None,
+    index: options.IndexOption = None,
+    examples: options.Examples = None,
+    exclude: options.Exclude = None,
+    out: options.Out = None,
+    pictures: options.Pictures = True,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -111,30 +94,29 @@ def add(
     check_output_file(out or bank)
     opened = ConceptBank.open(bank)
     grown = opened.add(
-        concepts_of(names),
-        open_index(index, pairs_of(exclude)),
-        examples=examples_of(examples),
-        exclude=pairs_of(exclude),
+        options.parse_concepts(names),
+        options.open_index(index, options.parse_pairs(exclude)),
+        examples=options.parse_examples(examples),
+        exclude=options.parse_pairs(exclude),
         models=Models.load(opened.recipe, device),
         progress=not quiet,
     )
-    save(grown, out or bank, pictures)
-    listed(grown, as_json)
+    save(grown, out or bank, as_json, pictures)
 
 
 @app.command()
 def rebuild(
-    bank: BankPath,
+    bank: options.BankPath,
     name: Annotated[str, typer.Argument(help="The concept to build anew.")],
-    index: IndexOption = None,
+    index: options.IndexOption = None,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PHOTO", help="Leave this one out; repeatable.")
     ] = None,
     examples: Annotated[
         list[str] | None, typer.Option(metavar="PATH", help="Photo or folder; repeatable.")
     ] = None,
-    out: Out = None,
-    pictures: Pictures = True,
+    out: options.Out = None,
+    pictures: options.Pictures = True,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -151,21 +133,20 @@ def rebuild(
     opened = ConceptBank.open(bank)
     rebuilt = opened.rebuild(
         name,
-        open_index(index, {name: exclude or ()}),
+        options.open_index(index, {name: exclude or ()}),
         exclude=exclude or (),
-        examples=photos_of(examples) if examples else (),
+        examples=options.find_photos(examples) if examples else (),
         models=Models.load(opened.recipe, device),
         progress=not quiet,
     )
-    save(rebuilt, out or bank, pictures)
-    listed(rebuilt, as_json)
+    save(rebuilt, out or bank, as_json, pictures)
 
 
 @app.command()
 def calibrate(
-    bank: BankPath,
+    bank: options.BankPath,
     index: Annotated[Path, typer.Option("--index", "-i", help="Index of photos of all kinds.")],
-    out: Out = None,
+    out: options.Out = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -185,15 +166,14 @@ def calibrate(
     opened = ConceptBank.open(bank)
     models = Models.load(opened.recipe, device)
     calibrated = thresholds(opened, Index.open(index), models=models, progress=not quiet)
-    save(calibrated, out or bank, pictures=True)
-    listed(calibrated, as_json)
+    save(calibrated, out or bank, as_json)
 
 
 @app.command()
 def drop(
-    bank: BankPath,
+    bank: options.BankPath,
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="What to take out.")],
-    out: Out = None,
+    out: options.Out = None,
     as_json: Json = False,
 ) -> None:
     """Take concepts out of a bank.
@@ -205,23 +185,22 @@ def drop(
 
     check_output_file(out or bank)
     left = ConceptBank.open(bank).drop(names)
-    save(left, out or bank, pictures=True)
-    listed(left, as_json)
+    save(left, out or bank, as_json)
 
 
 @app.command("list")
-def list_(bank: AnyBank, as_json: Json = False) -> None:
+def list_(bank: options.AnyBank, as_json: Json = False) -> None:
     """List a bank's concepts and how each was learnt.
 
     Example:
         recoseg concept list everyday
     """
-    listed(open_bank(bank), as_json)
+    show_concepts(options.open_bank(bank), as_json)
 
 
 @app.command("show")
 def show_(
-    bank: AnyBank,
+    bank: options.AnyBank,
     name: Annotated[str, typer.Argument(help="One of the bank's concepts.")],
     save: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Also draw its photos with their seeds.")
@@ -233,7 +212,7 @@ def show_(
     Example:
         recoseg concept show street.bank road --save road.png
     """
-    concept = open_bank(bank)[name]
+    concept = options.open_bank(bank)[name]
     evidence = concept.evidence
     if save is not None:
         check_output_file(save)
@@ -246,4 +225,4 @@ def show_(
         (s.image, "example" if s.score is None else s.score, s.support, s.x, s.y) for s in seeds
     ]
     columns = ("photo", "score", "support", "seed x", "seed y")
-    show(described(concept), columns, rows, as_json=as_json, title=repr(concept))
+    show(to_json(concept), columns, rows, as_json=as_json, title=repr(concept))

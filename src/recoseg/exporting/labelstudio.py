@@ -19,21 +19,17 @@ class LabelStudio:
     def __init__(self, target: Target, as_polygons: bool) -> None:
         self._target, self._as_polygons = target, as_polygons
         self._tasks = JsonList(target.folder / "tasks.json")
-        unique = naming.Unique(naming.line)
+        unique = naming.Unique(naming.line, target.renamed)
         self._names = [unique(name) for name in target.names]
-        target.renamed.update(unique.changed)
-
-    @property
-    def _kind(self) -> str:
-        return "polygonlabels" if self._as_polygons else "brushlabels"
+        self._tag = "PolygonLabels" if as_polygons else "BrushLabels"
+        self._kind = self._tag.lower()
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
         """As ``Sink``."""
+        shapes = ((region, value) for region in found for value in self._values(region))
         results = [
             self._result(picture.id, region, number, value)
-            for number, (region, value) in enumerate(
-                (region, value) for region in found for value in self._values(region)
-            )
+            for number, (region, value) in enumerate(shapes)
         ]
         self._tasks.append(
             {
@@ -45,10 +41,9 @@ class LabelStudio:
     def close(self) -> None:
         """As ``Sink``."""
         self._tasks.close()
-        tag = "PolygonLabels" if self._as_polygons else "BrushLabels"
         view = ElementTree.Element("View")
         ElementTree.SubElement(view, "Image", name="image", value="$image", zoom="true")
-        labels = ElementTree.SubElement(view, tag, name="label", toName="image")
+        labels = ElementTree.SubElement(view, self._tag, name="label", toName="image")
         for name, (r, g, b) in zip(self._names, self._target.colours.tolist(), strict=True):
             ElementTree.SubElement(
                 labels, "Label", value=name, background=f"#{r:02x}{g:02x}{b:02x}"

@@ -13,11 +13,12 @@ LONGEST = 120
 class Unique:
     """Gives each text a clean name that no other got, not even in other capitals."""
 
-    def __init__(self, clean: Callable[[str], str], taken: Iterable[str] = ()) -> None:
-        """Clean by ``clean``; the names in ``taken`` are given to nobody."""
-        self._clean = clean
+    def __init__(
+        self, clean: Callable[[str], str], changed: dict[str, str], taken: Iterable[str] = ()
+    ) -> None:
+        """Clean by ``clean``, note new names in ``changed``, and give nobody those ``taken``."""
+        self._clean, self.changed = clean, changed
         self._taken = {name.casefold() for name in taken}
-        self.changed: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
         """The name of ``text``; ``changed`` remembers it if it is another."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Masks:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._stem = naming.Stems(naming.path_stem)
+        self._stem = naming.Stems(naming.path_stem, target.renamed)
         self._deep = len(target.names) > MOST + 1
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
@@ -45,7 +45,6 @@ class Masks:
         table = json.loads(encode_names(self._target.names, self._target.colours))
         if self._deep:
             table.append({"id": 65535, "name": "void", "colour": [0, 0, 0]})
-        self._target.renamed.update(self._stem.changed)
         self._target.write("labels/names.json", json.dumps(table, indent=1).encode())
 
 
@@ -55,7 +54,7 @@ class Voc:
     def __init__(self, target: Target) -> None:
         _check(target, "voc")
         self._target = target
-        self._stem = naming.Stems(naming.file_stem)
+        self._stem = naming.Stems(naming.file_stem, target.renamed)
         self._stems: list[str] = []
         self._palette = np.zeros((256, 3), np.uint8)
         self._palette[1 : len(target.names) + 1] = target.colours
@@ -76,8 +75,7 @@ class Voc:
         """As ``Sink``."""
         listing = "".join(f"{stem}\n" for stem in self._stems)
         self._target.write("ImageSets/Segmentation/trainval.txt", listing.encode())
-        self._target.renamed.update(self._stem.changed)
-        names = _class_names(self._target, naming.map_label)
+        names = _class_names(self._target)
         self._target.write("labels.txt", "".join(f"{n}\n" for n in (BACKGROUND, *names)).encode())
         # Datumaro, and so CVAT, knows the classes by their colours.
         colours = np.vstack([self._target.colours, [_VOID_COLOUR]])
@@ -90,7 +88,7 @@ class Cvat:
     def __init__(self, target: Target) -> None:
         _check(target, "cvat")
         self._target = target
-        self._stem = naming.Stems(naming.path_stem)
+        self._stem = naming.Stems(naming.path_stem, target.renamed)
         self._stems: list[str] = []
         self._instances = standard_colours()
 
@@ -115,8 +113,7 @@ class Cvat:
         """As ``Sink``."""
         listing = "".join(f"{stem}\n" for stem in self._stems)
         self._target.write("ImageSets/Segmentation/default.txt", listing.encode())
-        self._target.renamed.update(self._stem.changed)
-        names = _class_names(self._target, naming.map_label)
+        names = _class_names(self._target)
         self._target.write("labelmap.txt", _label_map(names, self._target.colours))
 
 
@@ -144,8 +141,6 @@ def _label_map(names: Sequence[str], colours: NDArray[np.uint8]) -> bytes:
     return "".join(["# label:color_rgb:parts:actions\n", *lines]).encode()
 
 
-def _class_names(target: Target, clean: Callable[[str], str]) -> list[str]:
-    unique = naming.Unique(clean, [BACKGROUND, IGNORED])
-    names = [unique(name) for name in target.names]
-    target.renamed.update(unique.changed)
-    return names
+def _class_names(target: Target) -> list[str]:
+    unique = naming.Unique(naming.map_label, target.renamed, [BACKGROUND, IGNORED])
+    return [unique(name) for name in target.names]

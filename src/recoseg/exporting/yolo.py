@@ -18,7 +18,7 @@ class Yolo:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._stem = naming.Stems(naming.file_stem)
+        self._stem = naming.Stems(naming.file_stem, target.renamed)
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
         """As ``Sink``."""
@@ -34,7 +34,6 @@ class Yolo:
         names = [f"  {i}: {json.dumps(name)}\n" for i, name in enumerate(self._target.names)]
         head = "train: images/train\nval: images/train\n"
         text = head + f"nc: {len(names)}\nnames:\n" + "".join(names)
-        self._target.renamed.update(self._stem.changed)
         self._target.write("data.yaml", text.encode())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from recoseg.errors import ArchiveError
 from recoseg.io import filetypes, images
 from recoseg.io.images import RGB
-from recoseg.io.named_files import Files, located
+from recoseg.io.named_files import Files
 from recoseg.io.sources import Folder, Item, Listing, Skipped, Source
 from recoseg.io.tars import WILD, Tars
 
@@ -56,9 +56,9 @@ class Archive:
         """The archive that ``describe`` described; nothing is listed until that is needed."""
         kind = description.get("kind")
         if kind == "folder":
-            return cls(Folder(located(description)))
+            return cls(Folder(_path_of(description)))
         if kind == "list":
-            return cls(Files(list_file=located(description)))
+            return cls(Files(list_file=_path_of(description)))
         paths = description.get("paths")
         if kind not in ("files", "tar") or not isinstance(paths, list):
             raise ArchiveError(f"no archive of kind {kind!r} is known; upgrade recoseg.")
@@ -175,3 +175,11 @@ def _refuse_packed(path: str) -> None:
         raise ArchiveError(
             f"{images.printable(path)} is compressed and cannot be read in place; unpack it."
         )
+
+
+def _path_of(data: Mapping[str, Any]) -> str:
+    """The text under ``path`` of a description; ArchiveError if there is none."""
+    path = data.get("path")
+    if not isinstance(path, str):
+        raise ArchiveError("this description of an archive names no path; build the index again.")
+    return path

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recoseg.errors import ArchiveError
 from recoseg.io.images import printable
 from recoseg.io.sources import Item, Listing, Skipped, from_id, listing, note_file, read_file
 
@@ -59,11 +58,3 @@ class Files:
         if self.list_file is None or not Path(path).is_relative_to(self.root):
             return path
         return str(Path(path).relative_to(self.root))
-
-
-def located(data: Mapping[str, Any]) -> str:
-    """The text under ``path`` of a description; ArchiveError if there is none."""
-    path = data.get("path")
-    if not isinstance(path, str):
-        raise ArchiveError("this description of an archive names no path; build the index again.")
-    return path

@@ -31,12 +31,6 @@ class Advance(Protocol):
         ...
 
 
-class _Reporter(Protocol):
-    def show(self, done: int, total: int) -> None: ...
-
-    def close(self) -> None: ...
-
-
 def track(
     items: Iterable[T],
     total: int | None = None,
@@ -66,19 +60,22 @@ def reporting(label: Label, total: int, progress: Progress = True) -> Iterator[A
 
     A callback is first called with (0, total); what it raises ends the work.
     """
-    reporter = _reporter(label, total, progress)
+    reporter = _reporter(label, total) if progress is True else None
+    show = reporter.show if reporter else progress if callable(progress) else None
     done = 0
 
     def advance(count: int = 1) -> None:
         nonlocal done
         done += count
-        reporter.show(done, total)
+        if show:
+            show(done, total)
 
     try:
-        reporter.show(0, total)
+        advance(0)
         yield advance
     finally:
-        reporter.close()
+        if reporter:
+            reporter.close()
 
 
 def summary(done: int, total: int, seconds: float) -> str:
@@ -105,11 +102,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
 
 
-def _reporter(label: Label, total: int, progress: Progress) -> _Reporter:
-    if callable(progress):
-        return _Callback(progress)
-    if not progress:
-        return _Callback(lambda _done, _total: None)
+def _reporter(label: Label, total: int) -> _Bar | _Lines:
     if sys.stderr.isatty():
         with contextlib.suppress(ImportError):
             return _Bar(label, total)
@@ -118,14 +111,6 @@ def _reporter(label: Label, total: int, progress: Progress) -> _Reporter:
 
 def _said(label: Label) -> str:
     return label if isinstance(label, str) else label()
-
-
-class _Callback:
-    def __init__(self, function: Callable[[int, int], None]) -> None:
-        self.show = function
-
-    def close(self) -> None:
-        pass
 
 
 class _Lines:

@@ -155,7 +155,7 @@ class Folder:
             try:
                 for entry in self._entries(inside, seen):
                     name = f"{inside}{entry.name}"
-                    if _is_folder(entry):
+                    if is_folder(entry):
                         (linked if entry.is_symlink() else real).append(f"{name}/")
                     elif (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
                         note_file(f"{self.root}/{name}", name, items, problems)
@@ -176,10 +176,11 @@ class Folder:
             yield from sorted(found, key=lambda entry: entry.name)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or leads to one; a link to itself is none."""
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
+    except OSError:
         return False
 
 

@@ -59,7 +59,7 @@ def index(order: schemas.IndexOrder, service: Serving) -> dict[str, Any]:
             "index",
             f"indexing {name}",
             lambda step: service.catalogue.build(id, step),
-            subject=id,
+            index=id,
             patient=True,
         )
         running = service.worker.submit(work)
@@ -100,4 +100,4 @@ def thumb(id: str, photo: str, service: Serving, size: Size = 256) -> Response:
 
 def _at_work(service: Service, id: str) -> Job | None:
     jobs = service.worker.jobs()
-    return next((j for j in jobs if j.kind == "index" and j.subject == id and not j.over), None)
+    return next((j for j in jobs if j.kind == "index" and j.index == id and not j.over), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 import re
 import threading
@@ -16,6 +15,7 @@ from recoseg.concepts.bank import EVERYDAY, ConceptBank
 from recoseg.errors import BankError
 from recoseg.io import durable
 from recoseg.web.failures import Conflict, Missing, Unprocessable
+from recoseg.web.folders import path_id
 
 SHIPPED = "everyday"
 GROUPS = Path(__file__).parents[1] / "data" / "everyday_groups.json"
@@ -72,7 +72,7 @@ class Shelf:
         self._reading = threading.Lock()
         self._saving = threading.Lock()
         for path in self._given:
-            self._read(_id(path), path)
+            self._read(path_id("b", path), path)
 
     def entries(self) -> list[Entry]:
         """All banks that can be read, the shipped one first."""
@@ -108,7 +108,7 @@ class Shelf:
         """
         with self._saving, self._exclusive():
             path = self._path_of(named)
-            old = self._read(_id(path), path).bank if path.exists() else None
+            old = self._read(path_id("b", path), path).bank if path.exists() else None
             new = edit(old)
             if new is not None:
                 new.save(path, evidence="full")
@@ -116,7 +116,7 @@ class Shelf:
                 raise Conflict("this is the bank's last concept; delete the file itself instead.")
             else:
                 path.unlink(missing_ok=True)
-            return _id(path)
+            return path_id("b", path)
 
     def _exclusive(self) -> AbstractContextManager[None]:
         durable.make_folder(self._folder)
@@ -137,7 +137,7 @@ class Shelf:
 
     def _paths(self) -> dict[str, Path]:
         made = sorted(self._folder.glob("*.bank")) if self._folder.is_dir() else []
-        return {SHIPPED: EVERYDAY, **{_id(path): path for path in [*self._given, *made]}}
+        return {SHIPPED: EVERYDAY, **{path_id("b", path): path for path in [*self._given, *made]}}
 
     def _read(self, id: str, path: Path) -> Entry:
         try:
@@ -153,7 +153,3 @@ class Shelf:
                 known = Entry(id, name, path, stamp, ConceptBank.open(path))
                 self._opened[id] = known
             return known
-
-
-def _id(path: Path) -> str:
-    return f"b{hashlib.sha256(str(path).encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"

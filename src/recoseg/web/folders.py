@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import deque
@@ -9,9 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recoseg.io.images import SUFFIXES, printable
+from recoseg.io.sources import is_folder
 from recoseg.web.failures import Missing, Refused, Unprocessable
 
 _BAD = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+def path_id(kind: str, path: Path) -> str:
+    """An id for requests, the same for the same path; it begins with the letter ``kind``."""
+    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()
+    return kind + digest[:12]
 
 
 class Roots:
@@ -60,7 +68,7 @@ class Roots:
         for entry in _listed(folder):
             if _links_out(entry, base):
                 continue
-            if _is_folder(entry):
+            if is_folder(entry):
                 folders.append(entry.name)
             elif Path(entry.name).suffix.lower() in SUFFIXES:
                 photos += 1
@@ -89,7 +97,7 @@ class Roots:
                         f"{name} links out of the folders that were allowed; remove the link, or "
                         "start the server with --root for the folder that it leads to."
                     )
-                if _is_folder(entry):
+                if is_folder(entry):
                     waiting.append(Path(entry.path).resolve())
 
 
@@ -99,13 +107,6 @@ def _listed(folder: Path) -> Iterator[os.DirEntry[str]]:
             yield from [entry for entry in entries if not entry.name.startswith(".")]
     except OSError:
         return
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def _links_out(entry: os.DirEntry[str], base: Path) -> bool:

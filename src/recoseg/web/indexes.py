@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import threading
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from recoseg.models import registry
 from recoseg.models.prompts import embed_concepts
 from recoseg.recipe import preset
 from recoseg.web.failures import Missing
+from recoseg.web.folders import path_id
 from recoseg.web.worker import Step
 
 
@@ -48,7 +48,7 @@ class Catalogue:
         """Offer some folders and what lies under ``state``."""
         self.device = device
         self._folder = state.absolute() / "indexes"
-        self._given = {_id(path.absolute()): path.absolute() for path in given}
+        self._given = {path_id("i", path.absolute()): path.absolute() for path in given}
         self._opened: dict[str, Index] = {}
         self._lock = threading.Lock()
         for id in self._given:
@@ -89,7 +89,7 @@ class Catalogue:
 
     def prepare(self, about: About) -> str:
         """Note an index that is going to be made; its id, the same for the same folder."""
-        id = _id(Path(about.source))
+        id = path_id("i", Path(about.source))
         if id in self.ids():
             with contextlib.suppress(IndexDamaged):
                 about = dataclasses.replace(about, complete=self.about(id).complete)
@@ -144,7 +144,3 @@ class Catalogue:
     def _note(self, id: str, about: About) -> None:
         data = json.dumps(asdict(about), ensure_ascii=False).encode("utf-8", "surrogateescape")
         durable.write(self._folder / f"{id}.json", data)
-
-
-def _id(path: Path) -> str:
-    return f"i{hashlib.sha256(str(path).encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"

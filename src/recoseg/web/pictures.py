@@ -16,18 +16,11 @@ from recoseg.io.saving import encode_image
 # Drawing takes many times an image's bytes; no more than this are drawn at once.
 DRAWING = threading.Semaphore(2)
 # A route's own class would describe its errors as pictures, too.
-PNG: dict[str, Any] = {
-    "response_class": Response,
-    "responses": {200: {"content": {"image/png": {}}}},
-}
-JPEG: dict[str, Any] = {
-    "response_class": Response,
-    "responses": {200: {"content": {"image/jpeg": {}}}},
-}
-ZIP: dict[str, Any] = {
-    "response_class": Response,
-    "responses": {200: {"content": {"application/zip": {}}}},
-}
+_FORMS: list[dict[str, Any]] = [
+    {"response_class": Response, "responses": {200: {"content": {kind: {}}}}}
+    for kind in ("image/png", "image/jpeg", "application/zip")
+]
+PNG, JPEG, ZIP = _FORMS
 KEEP = {"Cache-Control": "private, max-age=3600"}
 
 

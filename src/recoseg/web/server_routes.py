@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -10,7 +9,6 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from recoseg._version import VERSION
-from recoseg.io.progress import remaining
 from recoseg.recipe import preset
 from recoseg.web import schemas
 from recoseg.web.service import Serving
@@ -42,37 +40,18 @@ def metrics(service: Serving) -> bytes:
 
 
 @router.get("/jobs", response_model=list[schemas.JobRow])
-def jobs(service: Serving) -> list[dict[str, Any]]:
+def jobs(service: Serving) -> list[Job]:
     """All jobs that are remembered, newest first."""
-    return [described(job) for job in service.worker.jobs()]
+    return service.worker.jobs()
 
 
 @router.get("/jobs/{id}", response_model=schemas.JobRow)
-def job(id: str, service: Serving) -> dict[str, Any]:
+def job(id: str, service: Serving) -> Job:
     """How far a job is, and its result when it is done."""
-    return described(service.worker.find(id))
+    return service.worker.find(id)
 
 
 @router.delete("/jobs/{id}", response_model=schemas.JobRow)
-def cancel(id: str, service: Serving) -> dict[str, Any]:
+def cancel(id: str, service: Serving) -> Job:
     """End a job: at once if it waits, at its next step if it runs."""
-    return described(service.worker.cancel(id))
-
-
-def described(job: Job) -> dict[str, Any]:
-    """A job in plain JSON types."""
-    left = None
-    if job.state == "running" and job.total:
-        left = remaining(job.done, job.total, time.monotonic() - job.started)
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "state": job.state,
-        "done": job.done,
-        "total": job.total,
-        "label": job.label,
-        "seconds_left": left,
-        "error": job.error,
-        "index": job.subject,
-        "result": job.result,
-    }
+    return service.worker.cancel(id)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from recoseg.errors import RecosegError
+from recoseg.io.progress import remaining
 from recoseg.web.failures import LOG, Busy, Missing, status_of, unexpected
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -33,7 +34,7 @@ class Job:
         kind: "segment", "index", "preview" and so on.
         label: what is done, for people.
         work: called with a function of (done, total); returns the result, of plain JSON types.
-        subject: what it is about: the id of an index.
+        index: id of the index that it is about.
         patient: whether other jobs may go first between its steps.
         status: what to answer where a request waited for it, if it failed.
     """
@@ -41,7 +42,7 @@ class Job:
     kind: str
     label: str
     work: Work
-    subject: str | None = None
+    index: str | None = None
     patient: bool = False
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     state: State = "waiting"
@@ -58,6 +59,13 @@ class Job:
     def over(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace so far; None unless it runs and knows how much there is to do."""
+        if self.state != "running" or not self.total:
+            return None
+        return remaining(self.done, self.total, time.monotonic() - self.started)
 
 
 class Worker:

@@ -1,4 +1,4 @@
-"""Unit vectors, cosine maps and upsampling: the only home of eps and align_corners."""
+"""Unit vectors, cosine maps and upsampling: the only home of norms and align_corners."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EPS = 1e-8
+# Squares of numbers within these bounds neither vanish nor overflow in float32.
+_SMALL, _LARGE = 1e-15, 1e15
 
 
 def unit(x: Tensor, dim: int = -1) -> Tensor:
-    """``x`` divided by its Euclidean norm along ``dim``; an all-zero vector stays zero."""
-    norm: Tensor = x.norm(dim=dim, keepdim=True)
-    return x / norm.clamp_min(EPS)
+    """``x`` divided by its Euclidean norm along ``dim``; an all-zero vector stays zero.
+
+    Half precision is computed in float32. What is not finite becomes NaN.
+    """
+    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    norm: Tensor = wide.norm(dim=dim, keepdim=True)
+    plain = (norm > _SMALL) & (norm < _LARGE)
+    if not plain.all():
+        largest = wide.abs().amax(dim, keepdim=True)
+        wide = torch.where(plain, wide, wide / largest.masked_fill(largest == 0, 1))
+        again = wide.norm(dim=dim, keepdim=True)
+        norm = torch.where(plain, norm, again.masked_fill(again == 0, 1))
+    return (wide / norm).to(x.dtype)
 
 
 def cosine_map(features: Tensor, vectors: Tensor) -> Tensor:

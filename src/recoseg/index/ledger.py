@@ -7,7 +7,7 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,9 +50,13 @@ class Snapshot:
         self.path = path
         self._lock = threading.Lock()
 
-    def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+    def _each(self, query: str, values: Sequence[Any] = ()) -> Generator[Any, None, None]:
+        """Row by row; nothing else may be asked before the last one."""
         with self._lock:
-            return self._connection.execute(query, values).fetchall()
+            yield from self._connection.execute(query, values)
+
+    def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        return list(self._each(query, values))
 
     def _number(self, query: str) -> int:
         found = self._all(query)
@@ -63,11 +67,11 @@ class Snapshot:
     def check(self) -> None:
         """IndexDamaged unless the ledger is whole and says what was written; reads all of it."""
         try:
-            problem = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            problem = self._all("PRAGMA integrity_check(1)")[0][0]
             seal = self.seal()
             if problem == "ok" and seal is not None:
                 generation = self.generation()
-                same = seals.stored(seals.content(self._connection), generation) == seal
+                same = seals.stored(seals.content(self._each), generation) == seal
                 problem = "ok" if same else "it does not say what was written"
         except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
             problem = str(error)
@@ -114,10 +118,11 @@ class Snapshot:
         """(rows,) the number of images that have each row; 0 where all were deleted."""
         counts = np.zeros(self.rows(), dtype=np.int32)
         query = "SELECT row, COUNT(*) FROM images GROUP BY row"
-        for row, count in self._connection.execute(query):
-            if not isinstance(row, int) or not 0 <= row < len(counts):
-                raise IndexDamaged(f"{self.path} is damaged (it has no row {row}): {REMEDY}.")
-            counts[row] = count
+        with contextlib.closing(self._each(query)) as found:
+            for row, count in found:
+                if not isinstance(row, int) or not 0 <= row < len(counts):
+                    raise IndexDamaged(f"{self.path} is damaged (it has no row {row}): {REMEDY}.")
+                counts[row] = count
         return counts
 
     def size(self) -> int:
@@ -126,7 +131,7 @@ class Snapshot:
 
     def ids(self) -> list[str]:
         """All ids in order."""
-        return [id for (id,) in self._connection.execute("SELECT id FROM images ORDER BY id")]
+        return [id for (id,) in self._each("SELECT id FROM images ORDER BY id")]
 
     def find(self, id: str) -> Entry | None:
         """The entry of an image, if it is indexed."""
@@ -161,7 +166,7 @@ class Snapshot:
         """Sha256 of all ids and content hashes, in hex."""
         total = hashlib.sha256()
         query = "SELECT id, hash FROM images JOIN vectors USING(row) ORDER BY id"
-        for id, digest in self._connection.execute(query):
+        for id, digest in self._each(query):
             total.update(hashlib.sha256(id.encode()).digest() + digest)
         return total.hexdigest()
 

@@ -82,7 +82,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         if not snapshot.has("seal"):
             for statement in DIGESTS.split(";"):
                 connection.execute(statement)
-        digest = seals.stored(seals.content(connection), generation)
+        digest = seals.stored(seals.content(connection.execute), generation)
         connection.execute("DELETE FROM seal")
         connection.execute(
             "INSERT INTO seal VALUES (?, ?, ?)", (snapshot.revision(), digest, generation)

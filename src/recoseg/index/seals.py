@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 # The columns that count, in their order.
@@ -28,11 +28,11 @@ def row_digest(table: str, values: Sequence[Any]) -> int:
     return int.from_bytes(hashlib.sha256(data).digest()[:BYTES], "big")
 
 
-def content(connection: sqlite3.Connection) -> int:
-    """The digest of all rows, by reading them all; sqlite3.Error where one cannot be read."""
+def content(rows: Callable[[str], Iterable[Any]]) -> int:
+    """The digest of all ``rows`` of a query, for each table; sqlite3.Error where one is damaged."""
     total = 0
     for table, columns in TABLES.items():
-        for row in connection.execute(f"SELECT {','.join(columns)} FROM {table}"):
+        for row in rows(f"SELECT {','.join(columns)} FROM {table}"):
             total += row_digest(table, row)
     return total % _RANGE
 

@@ -160,6 +160,16 @@ def test_a_bank_calibrated_before_there_were_levels_gets_them(models):
     assert [c.levels for c in again.concepts] == [c.levels for c in whole.concepts]
 
 
+def test_levels_that_are_there_stay(models):
+    index, kept = Memory(noise()), tuple(range(len(SHARES)))
+    bank = bank_of(models)
+    bank = bank.put(replace(bank["green"], levels=kept))
+    calibrated, everything = run(bank, index, models), run(bank_of(models), index, models)
+    assert calibrated["green"].levels == kept
+    assert calibrated["green"].threshold == everything["green"].threshold
+    assert calibrated["red"].levels == everything["red"].levels
+
+
 @pytest.mark.parametrize("share", SHARES)
 def test_strictness_is_the_threshold_of_that_quantile(models, share):
     index, image = Memory(noise()), noise(1)["000.png"]

@@ -49,14 +49,16 @@ def build(
     builder = Builder.of(models, recipe, index)
     contexts = [request.name for request in first]
     rest = [request for name, request in wanted.items() if name not in contexts]
-    built: dict[str, Concept] = {}
 
     def everything() -> Iterator[Concept]:
-        yield from builder.build(first, chain=True)
-        yield from builder.build(rest, [built[name] for name in contexts])
+        made = []
+        for concept in builder.build(first, chain=True):
+            made.append(concept)
+            yield concept
+        yield from builder.build(rest, made)
 
-    for concept in track(everything(), len(first) + len(rest), _LABEL, progress):
-        built[concept.name] = concept
+    total = len(first) + len(rest)
+    built = {c.name: c for c in track(everything(), total, _LABEL, progress)}
     return Contents(
         tuple(built[name] for name in wanted),
         tuple(built[name] for name in contexts),

@@ -70,9 +70,8 @@ class Snapshot:
             problem = self._all("PRAGMA integrity_check(1)")[0][0]
             seal = self.seal()
             if problem == "ok" and seal is not None:
-                generation = self.generation()
-                same = seals.stored(seals.content(self._each), generation) == seal
-                problem = "ok" if same else "it does not say what was written"
+                found = seals.stored(seals.content(self._each), self.generation())
+                problem = "ok" if found == seal else "it does not say what was written"
         except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
             problem = str(error)
         if problem != "ok":

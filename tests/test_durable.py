@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from recoseg.errors import Locked, RecosegError
-from recoseg.io import durable
+from recoseg.io import durable, scratch
 
 
 def test_a_write_replaces_all(tmp_path):
@@ -182,3 +183,108 @@ def test_room_for_a_folder_is_looked_at_and_nothing_is_made(tmp_path, monkeypatc
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(RecosegError, match=f"nothing may be written in {tmp_path}; choose"):
         durable.check_writable(tmp_path / "a" / "b")
+
+
+class TestScratch:
+    """Temporary files have short names of their own, and those of killed writers go."""
+
+    def test_a_name_of_255_bytes_can_be_written(self, tmp_path):
+        path = tmp_path / ("x" * 255)
+        durable.write(path, b"data")
+        assert path.read_bytes() == b"data"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_hidden_names_are_short_and_always_the_same(self, tmp_path):
+        assert durable.hidden(tmp_path / "x", "lock") == tmp_path / ".x.lock"
+        long = durable.hidden(tmp_path / ("é" * 127), "partial")
+        assert len(os.fsencode(long.name)) < 50
+        assert long == durable.hidden(tmp_path / ("é" * 127), "partial")
+
+    def test_what_killed_writers_left_goes_with_the_next_lock(self, tmp_path):
+        left = [tmp_path / ".0123456789ab.recoseg", tmp_path / "a" / ".ffffffffffff.recoseg"]
+        theirs = [
+            tmp_path / ".hidden",
+            tmp_path / ".x.tmp",
+            tmp_path / "a" / "0123456789ab.recoseg",
+        ]
+        (tmp_path / "a").mkdir()
+        for path in (*left, *theirs):
+            path.touch()
+        with durable.lock(tmp_path / "lock", "it"):
+            assert not any(path.exists() for path in left)
+            assert all(path.exists() for path in theirs)
+
+    def test_those_of_living_writers_stay(self, tmp_path):
+        with scratch.beside(tmp_path / "x") as (_, temporary):
+            scratch.sweep(tmp_path)
+            assert temporary.exists()
+        assert not temporary.exists()
+
+    def test_a_folder_of_the_user_is_not_searched_through(self, tmp_path):
+        (tmp_path / "below").mkdir()
+        below, here = (
+            tmp_path / "below" / ".0123456789ab.recoseg",
+            tmp_path / ".ab0123456789.recoseg",
+        )
+        below.touch()
+        here.touch()
+        with durable.lock(tmp_path / ".x.lock", "it", keep=False):
+            assert below.exists()
+            assert not here.exists()
+        assert not (tmp_path / ".x.lock").exists()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
+    def test_killed_while_it_writes(self, tmp_path):
+        process = os.fork()
+        if not process:
+            os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+            durable.write(tmp_path / "x", b"data")
+        os.waitpid(process, 0)
+        assert [path.suffix for path in tmp_path.iterdir()] == [".recoseg"]
+        with durable.lock(tmp_path / "lock", "it"):
+            assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+class TestWaiting:
+    def test_a_writer_that_waits_says_so_once_and_then_gets_it(self, tmp_path):
+        said, order = [], []
+        with durable.lock(tmp_path / "lock", "the bank", keep=False):
+            waiter = threading.Thread(target=self.wait, args=(tmp_path / "lock", said, order))
+            waiter.start()
+            while not said:
+                time.sleep(0.01)
+            order.append("first")
+        waiter.join(20)
+        assert order == ["first", "second"]
+        (sentence,) = said
+        assert sentence.startswith("another writer (process ")
+        assert sentence.endswith("is at work on the bank; waiting for it to finish.")
+
+    @staticmethod
+    def wait(path, said, order):
+        with durable.lock(path, "the bank", wait=said.append, keep=False):
+            order.append("second")
+
+    @pytest.mark.parametrize("keep", [True, False])
+    def test_many_processes_one_at_a_time(self, tmp_path, keep):
+        """Each adds one to a number that it reads and replaces, most of them after a wait."""
+        (tmp_path / "number").write_text("0")
+        (tmp_path / "home").mkdir()
+        children = []
+        for _ in range(8):
+            process = os.fork()
+            if not process:
+                try:
+                    for _ in range(10):
+                        with durable.lock(
+                            tmp_path / "home" / "lock", "it", wait=lambda _: None, keep=keep
+                        ):
+                            number = int((tmp_path / "number").read_text())
+                            time.sleep(0.001)
+                            (tmp_path / "number").write_text(str(number + 1))
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            children.append(process)
+        assert [os.waitpid(process, 0)[1] for process in children] == [0] * 8
+        assert (tmp_path / "number").read_text() == "80"

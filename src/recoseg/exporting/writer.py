@@ -158,9 +158,9 @@ def _fresh(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` that takes its place at the end, or vanishes after an error."""
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"{out} exists already; choose another place, or delete it first.")
-    partial, lock = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.lock")
+    partial, lock = durable.hidden(out, "partial"), durable.hidden(out, "lock")
     durable.make_folder(out.parent)
-    with durable.lock(lock, str(out)):
+    with durable.lock(lock, str(out), keep=False):
         try:
             with durable.report_write_errors(partial):
                 # What a killed run left behind.
@@ -174,4 +174,3 @@ def _fresh(out: Path) -> Iterator[Path]:
                 durable.sync_folder(out.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-            lock.unlink(missing_ok=True)

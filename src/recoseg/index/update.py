@@ -29,7 +29,7 @@ SHARD_ROWS = 65536
 COARSE_NS = 2 * 10**9
 
 
-_OURS = re.compile(rf"{LOCK}|{re.escape(LEDGER)}.*|shards(-\d+)?|\.{re.escape(NAME)}\..*")
+_OURS = re.compile(rf"{LOCK}|{re.escape(LEDGER)}.*|shards(-\d+)?|\..*\.(recoseg|tmp)")
 
 
 class Changes(NamedTuple):
@@ -132,7 +132,7 @@ def _check_same(folder: Path, manifest: Manifest, archive: Archive) -> None:
 
 def _create(folder: Path, manifest: Manifest) -> None:
     """An empty index; the manifest comes last, so a folder that has one is complete."""
-    for path in [*folder.glob(f"{LEDGER}*"), *folder.glob(f".{NAME}.*")]:
+    for path in folder.glob(f"{LEDGER}*"):
         path.unlink()
     compaction.sweep(folder, 0)
     shards_of(folder, manifest).cut(0)

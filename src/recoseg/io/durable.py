@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recoseg.errors import Locked, RecosegError
+from recoseg.io import scratch
 
+if TYPE_CHECKING:
+    import filelock
+
+# Of one part of a path, in bytes, on all usual file systems.
+MAX_NAME = 255
 IN_ITS_PLACE = "{} cannot be a folder, because a file is in its place; choose another name."
 
 
@@ -19,16 +27,12 @@ def write(path: Path, data: bytes) -> None:
     The data go to a temporary name in the same folder, are fsynced, and are renamed. RecosegError
     if that cannot be done; the old bytes are then still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with report_write_errors(path):
-        try:
-            with temporary.open("wb") as stream:
+        with scratch.beside(path) as (descriptor, temporary):
+            with open(descriptor, "wb", closefd=False) as stream:
                 stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+            os.fsync(descriptor)
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
 
 
@@ -59,6 +63,14 @@ def check_writable(path: Path) -> Path:
     return path
 
 
+def hidden(path: Path, kind: str) -> Path:
+    """A hidden name beside ``path`` that is always the same for it, and never too long."""
+    name = f".{path.name}.{kind}"
+    if len(os.fsencode(name)) > MAX_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:24]}.{kind}"
+    return path.with_name(name)
+
+
 def make_folder(path: Path) -> Path:
     """Make the folder ``path`` and those above it; RecosegError if a file is in its place."""
     with report_write_errors(path):
@@ -81,43 +93,75 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file ``path`` for one writer of ``what``.
+def lock(
+    path: Path, what: str, *, wait: Callable[[str], None] | None = None, keep: bool = True
+) -> Iterator[None]:
+    """Hold the lock file ``path`` for one writer of ``what``, and remove what killed ones left.
 
     The operating system drops the lock when the process ends, however it ends, so a killed writer
     never leaves one behind; processes forked meanwhile do not keep it. On a network drive it is as
     good as the drive's own locking.
 
+    Args:
+        path: the lock file, in the folder that is written.
+        what: in words, for messages.
+        wait: is told in one sentence that another writer is waited for; None refuses at once.
+        keep: False removes the lock file at the end, for a folder that is the user's own; the
+            folders below are then not searched for what killed writers left.
+
     Raises:
         Locked: another writer holds it; the message names its process.
         RecosegError: the lock file cannot be written.
     """
-    import filelock
-
-    # A soft lock would outlive a killed writer; the holder may be left by another thread.
-    held = filelock.FileLock(
-        path, blocking=False, thread_local=False, fallback_to_soft=False, on_acquired=_name_holder
-    )
     with report_write_errors(path):
         if not path.parent.is_dir():
             raise FileNotFoundError(f"{path.parent} is not a folder")
-        try:
-            held.acquire()
-        except filelock.Timeout as error:
-            raise Locked(
-                f"another writer{_read_holder(path)} is at work on {what}; "
-                "wait for it to finish or stop it."
-            ) from error
+        held = _acquire(path, what, wait)
     try:
+        scratch.sweep(path.parent, deep=keep)
         yield
     finally:
+        if not keep:
+            with contextlib.suppress(OSError):
+                path.unlink()
         held.release()
 
 
-def _name_holder(descriptor: int) -> None:
+def _acquire(path: Path, what: str, wait: Callable[[str], None] | None) -> filelock.BaseFileLock:
+    import filelock
+
+    current: list[bool] = []
+    # A soft lock would outlive a killed writer; the holder may be left by another thread.
+    held = filelock.FileLock(
+        path,
+        thread_local=False,
+        fallback_to_soft=False,
+        on_acquired=lambda descriptor: current.append(_name_holder(descriptor, path)),
+    )
+    while True:
+        try:
+            held.acquire(blocking=False)
+        except filelock.Timeout as error:
+            sentence = f"another writer{_read_holder(path)} is at work on {what}"
+            if wait is None:
+                raise Locked(f"{sentence}; wait for it to finish or stop it.") from error
+            wait(f"{sentence}; waiting for it to finish.")
+            held.acquire(blocking=True, timeout=-1)
+        # The last writer may have removed the file that was waited for.
+        if current[-1]:
+            return held
+        held.release()
+
+
+def _name_holder(descriptor: int, path: Path) -> bool:
+    """Write who holds it; whether the path still leads to this file."""
     # From the second byte, because Windows forbids others to read the first, which is locked.
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"\n{os.getpid()}\n".encode())
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _read_holder(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from pathlib import Path, PurePosixPath
 from recoseg.errors import ArchiveError, ImageError, InputError
 from recoseg.io import filetypes
 from recoseg.io.images import SUFFIXES
+
+# Bytes of a result's name without its suffix.
+LONGEST = 240
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,22 @@ def _images(given: Path, found: Iterable[Path], others: Counter[str]) -> list[Pa
 
 def _stems(names: Sequence[str]) -> dict[str, str]:
     """Names of results: without suffix, unless two would be one (a.jpg and a.png, say)."""
-    stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
+    stems = {name: _short(PurePosixPath(name).with_suffix("")) for name in names}
     while True:
         shared = {stem for stem, count in Counter(stems.values()).items() if count > 1}
-        clashing = [name for name, stem in stems.items() if stem in shared and stem != name]
+        clashing = [
+            name
+            for name, stem in stems.items()
+            if stem in shared and stem != _short(PurePosixPath(name))
+        ]
         if not clashing:
             return stems
-        stems.update((name, name) for name in clashing)
+        stems.update((name, _short(PurePosixPath(name))) for name in clashing)
+
+
+def _short(stem: PurePosixPath) -> str:
+    """The stem, whose last part leaves room for the suffix of any result."""
+    if len(stem.name.encode("utf-8", "surrogateescape")) <= LONGEST:
+        return str(stem)
+    digest = hashlib.sha256(str(stem).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return str(stem.with_name(f"{stem.name[: LONGEST // 5]}~{digest}"))

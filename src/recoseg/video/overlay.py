@@ -33,7 +33,7 @@ def write_video(path: Path, pictures: Iterable[tuple[RGB, Fraction]], fps: Fract
         VideoError: there was none, or FFmpeg refuses.
     """
     av = pyav()
-    partial, count, last = path.with_name(f".{path.name}.partial"), 0, -1
+    partial, count, last = durable.hidden(path, "partial"), 0, -1
     try:
         with (
             durable.report_write_errors(path),

@@ -124,3 +124,14 @@ def test_a_folder_or_pattern_without_images_is_an_error(tmp_path, where):
     (tmp_path / "photos").mkdir()
     with pytest.raises(ArchiveError, match="holds no image"):
         gather([tmp_path / where])
+
+
+def test_names_that_leave_no_room_for_a_suffix_are_shortened_and_stay_apart(tmp_path):
+    names = [f"{'x' * 246}{end}" for end in ("1.jpg", "2.jpg", "1.png")] + [f"{'é' * 122}.jpg"]
+    for name in names:
+        paint(tmp_path / "photos" / name, "red")
+    found = gather([tmp_path / "photos"])
+    assert len({job.stem for job in found}) == 4
+    assert sorted(job.id for job in found) == sorted(names)
+    assert all(len(f"{job.stem}.json".encode()) <= 255 for job in found)
+    assert [job.stem for job in found] == [job.stem for job in gather([tmp_path / "photos"])]

@@ -32,6 +32,9 @@ Exclude = Annotated[
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="Write over BANK if it is there already.")]
 Out = Annotated[Path | None, typer.Option(help="Write here instead of changing BANK.")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Refuse if another program is changing the bank.")
+]
 Pictures = Annotated[
     bool,
     typer.Option("--pictures/--no-pictures", help="Keep small pictures, to show evidence later."),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recoseg.cli.output import say, show
+from recoseg.cli.output import check_output_file, say, show
 
 if TYPE_CHECKING:
     from recoseg import Concept, ConceptBank, Index
@@ -27,6 +28,27 @@ def save(bank: ConceptBank, path: Path, as_json: bool, pictures: bool = True) ->
     """Write the bank, with or without the pictures of its evidence, and print its concepts."""
     bank.save(path, evidence="full" if pictures else "compact")
     show_concepts(bank, as_json)
+
+
+def change(
+    bank: Path,
+    edit: Callable[[ConceptBank], ConceptBank],
+    out: Path | None,
+    as_json: bool,
+    pictures: bool = True,
+    no_wait: bool = False,
+) -> None:
+    """Write what ``edit`` makes of a bank in its place, or to ``out``, one writer at a time.
+
+    Raises:
+        Locked: another program is changing it, and is not to be waited for.
+    """
+    from recoseg import ConceptBank
+    from recoseg.concepts import bankfile
+
+    target = check_output_file(out or bank)
+    with bankfile.exclusive(target, None if no_wait else say):
+        save(edit(ConceptBank.open(bank)), target, as_json, pictures)
 
 
 def show_concepts(bank: ConceptBank, as_json: bool) -> None:

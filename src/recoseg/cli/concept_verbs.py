@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recoseg.cli import concept_options as options
-from recoseg.cli.concept_output import advise, save, show_concepts, to_json
+from recoseg.cli.concept_output import advise, change, save, show_concepts, to_json
 from recoseg.cli.guide import Verbs
 from recoseg.cli.output import Device, Json, Preset, Quiet, check_output_file, say, show
 from recoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from recoseg import ConceptBank
 
 GUIDE = """Make, change and look into a bank of concepts.
 
@@ -36,6 +39,7 @@ def build(
     exclude: options.Exclude = None,
     pictures: options.Pictures = True,
     replace: options.Replace = False,
+    no_wait: options.NoWait = False,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -49,6 +53,7 @@ def build(
         recoseg concept build mine.bank --examples bollard=bollards
     """
     from recoseg import ConceptBank, recipe
+    from recoseg.concepts import bankfile
     from recoseg.models.model_set import Models
 
     options.check_new_bank(bank, replace)
@@ -57,17 +62,19 @@ def build(
     chosen = recipe.preset(preset) if k is None else recipe.preset(preset).replace(k=k)
     archive = options.open_index(index, left_out)
     chosen = chosen if archive is not None else chosen.replace(ce=False)
-    built = ConceptBank.build(
-        wanted,
-        archive,
-        chosen,
-        examples=shown,
-        exclude=left_out,
-        models=Models.load(chosen, device),
-        progress=not quiet,
-    )
-    advise(archive, chosen.k)
-    save(built, bank, as_json, pictures)
+    with bankfile.exclusive(bank, None if no_wait else say):
+        options.check_new_bank(bank, replace)  # another program may have made it meanwhile
+        built = ConceptBank.build(
+            wanted,
+            archive,
+            chosen,
+            examples=shown,
+            exclude=left_out,
+            models=Models.load(chosen, device),
+            progress=not quiet,
+        )
+        advise(archive, chosen.k)
+        save(built, bank, as_json, pictures)
 
 
 @app.command()
@@ -79,6 +86,7 @@ def add(
     exclude: options.Exclude = None,
     out: options.Out = None,
     pictures: options.Pictures = True,
+    no_wait: options.NoWait = False,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -88,20 +96,19 @@ def add(
     Example:
         recoseg concept add street.bank "fire hydrant" -i photos.index
     """
-    from recoseg import ConceptBank
     from recoseg.models.model_set import Models
 
-    check_output_file(out or bank)
-    opened = ConceptBank.open(bank)
-    grown = opened.add(
-        options.parse_concepts(names),
-        options.open_index(index, options.parse_pairs(exclude)),
-        examples=options.parse_examples(examples),
-        exclude=options.parse_pairs(exclude),
-        models=Models.load(opened.recipe, device),
-        progress=not quiet,
-    )
-    save(grown, out or bank, as_json, pictures)
+    def grow(opened: ConceptBank) -> ConceptBank:
+        return opened.add(
+            options.parse_concepts(names),
+            options.open_index(index, options.parse_pairs(exclude)),
+            examples=options.parse_examples(examples),
+            exclude=options.parse_pairs(exclude),
+            models=Models.load(opened.recipe, device),
+            progress=not quiet,
+        )
+
+    change(bank, grow, out, as_json, pictures, no_wait)
 
 
 @app.command()
@@ -117,6 +124,7 @@ def rebuild(
     ] = None,
     out: options.Out = None,
     pictures: options.Pictures = True,
+    no_wait: options.NoWait = False,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -126,20 +134,19 @@ def rebuild(
     Example:
         recoseg concept rebuild street.bank car -i photos.index --exclude photo.jpg
     """
-    from recoseg import ConceptBank
     from recoseg.models.model_set import Models
 
-    check_output_file(out or bank)
-    opened = ConceptBank.open(bank)
-    rebuilt = opened.rebuild(
-        name,
-        options.open_index(index, {name: exclude or ()}),
-        exclude=exclude or (),
-        examples=options.find_photos(examples) if examples else (),
-        models=Models.load(opened.recipe, device),
-        progress=not quiet,
-    )
-    save(rebuilt, out or bank, as_json, pictures)
+    def build_anew(opened: ConceptBank) -> ConceptBank:
+        return opened.rebuild(
+            name,
+            options.open_index(index, {name: exclude or ()}),
+            exclude=exclude or (),
+            examples=options.find_photos(examples) if examples else (),
+            models=Models.load(opened.recipe, device),
+            progress=not quiet,
+        )
+
+    change(bank, build_anew, out, as_json, pictures, no_wait)
 
 
 @app.command()
@@ -147,6 +154,7 @@ def calibrate(
     bank: options.BankPath,
     index: Annotated[Path, typer.Option("--index", "-i", help="Index of photos of all kinds.")],
     out: options.Out = None,
+    no_wait: options.NoWait = False,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -158,15 +166,15 @@ def calibrate(
     Example:
         recoseg concept calibrate street.bank -i photos.index
     """
-    from recoseg import ConceptBank, Index
+    from recoseg import Index
     from recoseg import calibrate as thresholds
     from recoseg.models.model_set import Models
 
-    check_output_file(out or bank)
-    opened = ConceptBank.open(bank)
-    models = Models.load(opened.recipe, device)
-    calibrated = thresholds(opened, Index.open(index), models=models, progress=not quiet)
-    save(calibrated, out or bank, as_json)
+    def set_thresholds(opened: ConceptBank) -> ConceptBank:
+        models = Models.load(opened.recipe, device)
+        return thresholds(opened, Index.open(index), models=models, progress=not quiet)
+
+    change(bank, set_thresholds, out, as_json, no_wait=no_wait)
 
 
 @app.command()
@@ -174,6 +182,7 @@ def drop(
     bank: options.BankPath,
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="What to take out.")],
     out: options.Out = None,
+    no_wait: options.NoWait = False,
     as_json: Json = False,
 ) -> None:
     """Take concepts out of a bank.
@@ -181,11 +190,7 @@ def drop(
     Example:
         recoseg concept drop street.bank car --out fewer.bank
     """
-    from recoseg import ConceptBank
-
-    check_output_file(out or bank)
-    left = ConceptBank.open(bank).drop(names)
-    save(left, out or bank, as_json)
+    change(bank, lambda opened: opened.drop(names), out, as_json, no_wait=no_wait)
 
 
 @app.command("list")

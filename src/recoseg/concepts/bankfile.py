@@ -8,9 +8,10 @@ pictures           the thumbnails' JPEG files and heat maps end to end (may be a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor
 from recoseg.concepts.concept import Concept
 from recoseg.concepts.evidence import Evidence, Pictures
 from recoseg.errors import BankError, InputError
+from recoseg.io import durable
 from recoseg.io.sealed import Seal
 from recoseg.recipe import Recipe
 from recoseg.similarity import unit
@@ -97,6 +99,25 @@ def write(path: Path, contents: Contents, dtype: str, evidence: str) -> None:
     if not path.parent.is_dir():
         raise BankError(f"the folder {path.parent} does not exist; make it first.")
     SEAL.write(path, header, tensors)
+
+
+@contextlib.contextmanager
+def exclusive(
+    path: Path, wait: Callable[[str], None] | None = None, patience: float = -1
+) -> Iterator[None]:
+    """Be the only one to change a bank's file, from before it is read until it is replaced.
+
+    Args:
+        path: the bank, there or to be made.
+        wait: is told that another writer is waited for; None refuses at once.
+        patience: how many seconds it is waited for; -1 is without end.
+
+    Raises:
+        Locked: another process, the page's server for example, is changing it.
+    """
+    place = durable.hidden(path, "lock")
+    with durable.lock(place, str(path), wait=wait, patience=patience, keep=False):
+        yield
 
 
 def read(path: Path) -> Contents:

@@ -94,7 +94,12 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def lock(
-    path: Path, what: str, *, wait: Callable[[str], None] | None = None, keep: bool = True
+    path: Path,
+    what: str,
+    *,
+    wait: Callable[[str], None] | None = None,
+    patience: float = -1,
+    keep: bool = True,
 ) -> Iterator[None]:
     """Hold the lock file ``path`` for one writer of ``what``, and remove what killed ones left.
 
@@ -106,6 +111,7 @@ def lock(
         path: the lock file, in the folder that is written.
         what: in words, for messages.
         wait: is told in one sentence that another writer is waited for; None refuses at once.
+        patience: how many seconds it is waited for; -1 is without end.
         keep: False removes the lock file at the end, for a folder that is the user's own; the
             folders below are then not searched for what killed writers left.
 
@@ -116,7 +122,7 @@ def lock(
     with report_write_errors(path):
         if not path.parent.is_dir():
             raise FileNotFoundError(f"{path.parent} is not a folder")
-        held = _acquire(path, what, wait)
+        held = _acquire(path, what, wait, patience)
     try:
         scratch.sweep(path.parent, deep=keep)
         yield
@@ -127,7 +133,9 @@ def lock(
         held.release()
 
 
-def _acquire(path: Path, what: str, wait: Callable[[str], None] | None) -> filelock.BaseFileLock:
+def _acquire(
+    path: Path, what: str, wait: Callable[[str], None] | None, patience: float
+) -> filelock.BaseFileLock:
     import filelock
 
     current: list[bool] = []
@@ -140,17 +148,23 @@ def _acquire(path: Path, what: str, wait: Callable[[str], None] | None) -> filel
     )
     while True:
         try:
-            held.acquire(blocking=False)
+            try:
+                held.acquire(blocking=False)
+            except filelock.Timeout:
+                if wait is None:
+                    raise
+                wait(f"{_held(path, what)}; waiting for it to finish.")
+                held.acquire(timeout=patience)
         except filelock.Timeout as error:
-            sentence = f"another writer{_read_holder(path)} is at work on {what}"
-            if wait is None:
-                raise Locked(f"{sentence}; wait for it to finish or stop it.") from error
-            wait(f"{sentence}; waiting for it to finish.")
-            held.acquire(blocking=True, timeout=-1)
+            raise Locked(f"{_held(path, what)}; wait for it to finish or stop it.") from error
         # The last writer may have removed the file that was waited for.
         if current[-1]:
             return held
         held.release()
+
+
+def _held(path: Path, what: str) -> str:
+    return f"another writer{_read_holder(path)} is at work on {what}"
 
 
 def _name_holder(descriptor: int, path: Path) -> bool:

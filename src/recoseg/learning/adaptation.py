@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -97,22 +98,24 @@ def adapt(
 
     Raises:
         TrainingError: the plan, the data or an earlier run in ``out`` do not allow it.
+        Locked: another process trains into ``out``.
         MissingWeights: the encoder's weights are not there; nothing starts from random silently.
     """
     chosen = plan.preset(preset) if isinstance(preset, str) else preset
     settings = Settings(
         chosen, seed, rounds, ignoring, validate, validate_every, select, save_every, progress
     )
-    jobs = gather([folder], leave_out=Path(out))
-    with join_processes(device) as team:
-        return _rounds(segmenter, jobs, Path(out), settings, team)
+    jobs, home = gather([folder], leave_out=Path(out)), durable.make_folder(Path(out))
+    with join_processes(device) as team, contextlib.ExitStack() as locked:
+        if team.is_main:
+            locked.enter_context(durable.lock(home / ".lock", str(home)))
+        return _rounds(segmenter, jobs, home, settings, team)
 
 
 def _rounds(
     teacher: Segmenter | Student, jobs: list[Job], out: Path, settings: Settings, team: Team
 ) -> Student:
     """Each round's student is the next one's teacher; the last is the result."""
-    durable.make_folder(out)
     reports = []
     for number in range(1, settings.rounds + 1):
         student, report = _Round(teacher, jobs, out / f"round-{number}", settings, team).run()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from recoseg.concepts import bankfile
 from recoseg.concepts.bank import EVERYDAY, ConceptBank
 from recoseg.errors import BankError
 from recoseg.io import durable
@@ -19,6 +21,8 @@ from recoseg.web.folders import path_id
 
 SHIPPED = "everyday"
 GROUPS = Path(__file__).parents[1] / "data" / "everyday_groups.json"
+# Seconds that a request waits for another program that changes the same bank.
+PATIENCE = 10.0
 _NAME = re.compile(r"\w[\w -]{0,59}")
 Stamp = tuple[int, int]
 Edit = Callable[[ConceptBank | None], ConceptBank | None]
@@ -106,8 +110,8 @@ class Shelf:
             Conflict: it is the shipped bank.
             Unprocessable: not a name for a new bank.
         """
-        with self._saving, self._exclusive():
-            path = self._path_of(named)
+        path = self._path_of(named)
+        with self._saving, self._exclusive(path):
             old = self._read(path_id("b", path), path).bank if path.exists() else None
             new = edit(old)
             if new is not None:
@@ -118,9 +122,10 @@ class Shelf:
                 path.unlink(missing_ok=True)
             return path_id("b", path)
 
-    def _exclusive(self) -> AbstractContextManager[None]:
+    def _exclusive(self, path: Path) -> AbstractContextManager[None]:
+        """By the lock that the command line takes too, so that neither loses the other's work."""
         durable.make_folder(self._folder)
-        return durable.lock(self._state / "banks.lock", "the banks")
+        return bankfile.exclusive(path, logging.getLogger(__name__).info, PATIENCE)
 
     def _path_of(self, named: str) -> Path:
         paths = self._paths()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,11 +91,12 @@ class Catalogue:
     def prepare(self, about: About) -> str:
         """Note an index that is going to be made; its id, the same for the same folder."""
         id = path_id("i", Path(about.source))
-        if id in self.ids():
-            with contextlib.suppress(IndexDamaged):
-                about = dataclasses.replace(about, complete=self.about(id).complete)
         durable.make_folder(self._folder)
-        self._note(id, about)
+        with durable.lock(self._folder / "notes.lock", "the notes on indexes", wait=_say):
+            if id in self.ids():
+                with contextlib.suppress(IndexDamaged):
+                    about = dataclasses.replace(about, complete=self.about(id).complete)
+            self._note(id, about)
         return id
 
     def build(self, id: str, step: Step) -> dict[str, Any]:
@@ -102,7 +104,8 @@ class Catalogue:
         about = self.about(id)
         joint = registry.load_joint(preset("lite").retrieval, self.device)
         made = Index.build(about.source, self.find(id), model=joint, progress=step)
-        self._note(id, dataclasses.replace(about, complete=True))
+        with durable.lock(self._folder / "notes.lock", "the notes on indexes", wait=_say):
+            self._note(id, dataclasses.replace(about, complete=True))
         with self._lock:
             self._opened[id] = made
         return {"index": id, "photos": len(made), "skipped": len(made.skipped)}
@@ -144,3 +147,7 @@ class Catalogue:
     def _note(self, id: str, about: About) -> None:
         data = json.dumps(asdict(about), ensure_ascii=False).encode("utf-8", "surrogateescape")
         durable.write(self._folder / f"{id}.json", data)
+
+
+def _say(sentence: str) -> None:
+    logging.getLogger(__name__).info(sentence)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from tests import pupils, trees
 from tests.toys import Toy, paint
 
 NAMES = "red,green,blue"
+DATA = Path(recoseg.__file__).parent / "data"
+PROTOCOLS = json.loads((DATA / "protocols.json").read_text())["protocols"]
 
 
 def run(*words):
@@ -99,12 +102,45 @@ def test_evaluate_takes_a_bank_or_predictions(bench):
     assert "has no name" in refused.stderr
 
 
+def test_named_and_unnamed_systems_share_one_table(bench):
+    """Two folders of clusters beside a bank: theirs are matched and marked, its names are not."""
+    index = recoseg.Index.open(bench / "toy.index")
+    made = recoseg.ConceptBank.build(["green", "red"], index, recipe.preset("lite"), progress=False)
+    made.save(bench / "toy.bank")
+    for name, first in (("ours", 9), ("theirs", 5)):
+        (bench / name).mkdir()
+        for number in range(3):
+            flat = np.full((64, 64), first - number, np.uint8)
+            Image.fromarray(flat).save(bench / name / f"{number}.png")
+    done = run(
+        *("evaluate", "folder", bench / "data", "--classes", NAMES, "-q", "--out", bench / "out"),
+        *("--bank", bench / "toy.bank", "--system", "reco", "--match", "hungarian"),
+        *("--predictions", f"ours={bench / 'ours'}", "--predictions", f"theirs={bench / 'theirs'}"),
+    )
+    assert done.exit_code == 0, done.output
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["ReCo", "ours", "theirs"]
+    assert [row[5] for row in rows] == ["", *["clusters matched by the truth"] * 2]
+    assert float(rows[0][1]) < 100 == float(rows[1][1]) == float(rows[2][1])
+    assert "words: bank" in done.stderr
+
+
+def test_help_lists_recipes_protocols_and_words():
+    for verb in ("evaluate", "ablate"):
+        shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "600"}).stdout
+        told = "".join(shown.split()).replace("│", "")
+        for value in (*recipe.PRESETS, *(p["name"] for p in PROTOCOLS), "paper-tree", "usual"):
+            assert value in told, value
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ((), "give one of --bank, --index, --predictions and --student"),
-        (("--bank", "b", "--index", "i"), "give one of"),
-        (("--predictions", "p", "--student", "s"), "one after the other"),
+        ((), "give --bank, --index, --student or --predictions"),
+        (("--bank", "b", "--index", "i"), "not both"),
+        (("--bank", "everyday", "--match", "hungarian"), "is for --predictions"),
+        (("--bank", "everyday", "--words", "paper"), "its own words"),
+        (("--index", "i", "--words", "mine"), "no word list 'mine'"),
         (("--student", "missing.safetensors"), "missing.safetensors"),
         (("--bank", "everyday", "--system", "unet"), "no system 'unet'"),
         (("--bank", "everyday", "--protocol", "mine"), "no protocol 'mine'"),

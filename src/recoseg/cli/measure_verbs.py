@@ -10,9 +10,11 @@ import typer
 
 from recoseg.cli.concept_options import IndexOption
 from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, opened
-from recoseg.cli.measured import USUAL, Measured
+from recoseg.cli.measured import USUAL, Measured, protocol_names
 from recoseg.cli.output import Device, Json, Quiet, check_output_folder, say, show
 from recoseg.errors import InputError
+from recoseg.evaluation.wordlists import LISTS
+from recoseg.recipe import PRESETS, preset
 
 if TYPE_CHECKING:
     from recoseg.evaluation.results import Report
@@ -25,9 +27,17 @@ OutFolder = Annotated[
     Path, typer.Option(help="Folder for report.json; counts are kept there, so it can go on.")
 ]
 ProtocolName = Annotated[
-    str, typer.Option("--protocol", help="Geometry and classes; `recoseg evaluate --help`.")
+    str, typer.Option("--protocol", help=f"Geometry and classes: {', '.join(protocol_names())}.")
 ]
-Preset = Annotated[str, typer.Option(help="Preset of the method: lite or paper.")]
+Preset = Annotated[str, typer.Option(help=f"Preset of the method: {', '.join(sorted(PRESETS))}.")]
+WordsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--words",
+        help=f"Which words ask for the classes: {', '.join(LISTS)}.",
+        show_default="the protocol's",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only so many images, chosen evenly.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Images worked on at a time.", show_default="cores")
@@ -40,10 +50,11 @@ Taught = Annotated[
     Path | None, typer.Option(help="A student's file (see `adapt`), as the row ReCo+.")
 ]
 Predicted = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Score these label maps instead.")
+    list[str] | None,
+    typer.Option(metavar="[NAME=]DIR", help="Label maps made elsewhere, as a row; repeatable."),
 ]
 Matching = Annotated[
-    str, typer.Option(help="Of predictions: by `name`, or `hungarian` for unnamed clusters.")
+    str, typer.Option(help="Of --predictions: by `name`, or `hungarian` for unnamed clusters.")
 ]
 Cases = Annotated[int, typer.Option(min=0, help="Best and worst cases to draw.")]
 Bank = Annotated[str | None, typer.Option(help="A bank whose names are classes, or `everyday`.")]
@@ -74,6 +85,7 @@ def evaluate(
     predictions: Predicted = None,
     match: Matching = "name",
     protocol: ProtocolName = "original",
+    words: WordsOf = None,
     split: Split = None,
     classes: Classes = None,
     listing: Listing = None,
@@ -84,9 +96,9 @@ def evaluate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a bank, one built from --index, a --student, or a folder of predictions.
+    """Measure a bank or one built from --index, a --student, predictions, or all side by side.
 
-    Prints the row beside the paper's where it has one of this protocol, and writes report.json.
+    Prints the rows beside the paper's where it has some of this protocol, and writes report.json.
     Run it again after an interruption: images that were counted are not counted again.
 
     Example:
@@ -98,8 +110,14 @@ def evaluate(
 
     check_output_folder(out)
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
-    shown = protocols.protocol(protocol)
-    source = (bank, index, student, predictions, match)
+    shown = protocols.protocol(protocol).asked_by(words)
+    if bank is not None:
+        if words is not None:
+            raise InputError(
+                "a bank was built by its own words; leave --words out, or use --index."
+            )
+        shown = shown.asked_by("bank")
+    source = (bank, index, student, predictions or (), match)
     asked = Measured(*source, system or USUAL, recipe, device, quiet)
     panel = asked.panel(found, shown)
     report = run(panel, found, shown, out=out, workers=workers, progress=not quiet)
@@ -123,6 +141,7 @@ def ablate(
     unknown: Quantiles = "",
     seed: Seed = 0,
     protocol: ProtocolName = "original",
+    words: WordsOf = None,
     split: Split = None,
     classes: Classes = None,
     listing: Listing = None,
@@ -141,9 +160,9 @@ def ablate(
         recoseg ablate folder labelled --classes road,tree -i photos.index --out grid
     """
     from recoseg import Index
+    from recoseg.evaluation import protocols
     from recoseg.evaluation.ablation import ablate as run
     from recoseg.evaluation.sweeps import Sweeps
-    from recoseg.recipe import preset
 
     check_output_folder(out)
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
@@ -156,7 +175,8 @@ def ablate(
         unknown=_numbers(unknown, float),
         seed=seed,
     )
-    material = (found, Index.open(index), preset(recipe), sweeps, protocol)
+    shown = protocols.protocol(protocol).asked_by(words)
+    material = (found, Index.open(index), preset(recipe), sweeps, shown)
     report = run(*material, out=out, workers=workers, gallery=gallery, progress=not quiet)
     _print(report, as_json)
 
@@ -165,7 +185,8 @@ def _print(report: Report, as_json: bool) -> None:
     dataset, protocol = report.dataset, report.protocol
     title = (
         f"{dataset['name']} {dataset['split']}, {dataset['images']} images, "
-        f"{len(dataset['classes'])} classes; protocol {protocol['name']}: {protocol['geometry']}"
+        f"{len(dataset['classes'])} classes; protocol {protocol['name']}: {protocol['geometry']}, "
+        f"words: {protocol['words']}"
     )
     say(title)
     rows = [

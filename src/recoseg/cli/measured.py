@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recoseg.cli.concept_options import open_bank, open_index
+from recoseg.cli.concept_options import open_bank
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,19 +18,26 @@ if TYPE_CHECKING:
     from recoseg.evaluation.systems import Panel
     from recoseg.models.model_set import Models
 
+_PROTOCOLS = Path(__file__).parents[1] / "data" / "protocols.json"
 SYSTEMS = ("denseclip", "denseclip+crf", "reco", "reco+crf")
 USUAL = ("denseclip", "reco", "reco+crf")
 
 
+def protocol_names() -> list[str]:
+    """Every protocol, without waiting for the packages that apply one."""
+    rows = json.loads(_PROTOCOLS.read_text(encoding="utf-8"))["protocols"]
+    return [row["name"] for row in rows]
+
+
 @dataclass(frozen=True)
 class Measured:
-    """What was asked for; exactly one of bank, index and predictions, or a student alone.
+    """What was asked for: a bank or an index, a student, predictions, or several of these.
 
     Attributes:
         bank: of concepts that are classes.
         index: of an archive that a bank of the dataset's classes is built from.
         student: file of a trained network, the row ``reco+``.
-        predictions: folder of label maps.
+        predictions: folders of label maps, each ``"NAME=FOLDER"`` or a folder alone.
         match: of the predictions: ``"name"``, or ``"hungarian"`` for unnamed clusters.
         systems: rows made from the bank.
         preset: of the method, where a bank is built.
@@ -40,7 +48,7 @@ class Measured:
     bank: str | None = None
     index: Path | None = None
     student: Path | None = None
-    predictions: Path | None = None
+    predictions: Sequence[str] = ()
     match: str = "name"
     systems: Sequence[str] = USUAL
     preset: str = "lite"
@@ -54,33 +62,42 @@ class Measured:
         unknown = [name for name in self.systems if name not in SYSTEMS]
         if unknown:
             raise InputError(f"no system {unknown[0]!r}; choose {', '.join(SYSTEMS)}.")
-        given = [self.bank is not None, self.index is not None, self.predictions is not None]
-        if sum(given) > 1 or not (any(given) or self.student is not None):
-            raise InputError("give one of --bank, --index, --predictions and --student.")
-        if self.predictions is not None and self.student is not None:
-            raise InputError("measure --predictions and --student one after the other.")
+        if self.bank is not None and self.index is not None:
+            raise InputError("give --bank or --index, not both: one of them makes the rows.")
+        if not (self.bank or self.index or self.student or self.predictions):
+            raise InputError("give --bank, --index, --student or --predictions.")
+        if self.match != "name" and not self.predictions:
+            raise InputError(
+                "--match hungarian is for --predictions, whose clusters have no names; what a bank "
+                "or a student says has names, so leave it out."
+            )
 
     def panel(self, dataset: Dataset, protocol: Protocol) -> Panel:
         """The systems, side by side."""
         from recoseg.evaluation.systems import Several
 
-        if self.predictions is not None:
-            from recoseg.evaluation.predictions import Predictions
-
-            match: Any = self.match
-            return Predictions(self.predictions, dataset, protocol, match=match)
         panels: list[Panel] = []
         if self.bank is not None or self.index is not None:
-            panels.append(self._rows(dataset))
+            panels.append(self._rows(dataset, protocol))
         if self.student is not None:
             panels.append(self._taught(self.student))
+        panels += [self._made(given, dataset, protocol) for given in self.predictions]
         return Several(panels)
 
-    def _rows(self, dataset: Dataset) -> Panel:
+    def _made(self, given: str, dataset: Dataset, protocol: Protocol) -> Panel:
+        from recoseg.evaluation.predictions import Predictions
+
+        name, equals, folder = given.partition("=")
+        if not equals or Path(given).is_dir():
+            name, folder = "predictions", given
+        match: Any = self.match
+        return Predictions(Path(folder), dataset, protocol, match=match, name=name)
+
+    def _rows(self, dataset: Dataset, protocol: Protocol) -> Panel:
         from recoseg import Segmenter
         from recoseg.evaluation.system_groups import Row, Rows
 
-        bank, models = self._bank(dataset)
+        bank, models = self._bank(dataset, protocol)
         rows = []
         for name in dict.fromkeys(self.systems):
             kind, _, crf = name.partition("+")
@@ -88,8 +105,10 @@ class Measured:
             rows.append(Row.of(Segmenter(bank, system=wanted, models=models), bool(crf)))
         return Rows(rows)
 
-    def _bank(self, dataset: Dataset) -> tuple[ConceptBank, Models]:
-        from recoseg import ConceptBank
+    def _bank(self, dataset: Dataset, protocol: Protocol) -> tuple[ConceptBank, Models]:
+        from recoseg import Index
+        from recoseg.evaluation.class_banks import build_bank
+        from recoseg.evaluation.wordlists import word_list
         from recoseg.models.model_set import Models
         from recoseg.recipe import preset
 
@@ -99,10 +118,9 @@ class Measured:
             return chosen, Models.load(chosen.recipe, self.device)
         recipe = preset(self.preset)
         models = Models.load(recipe, self.device)
-        aliases = {name: dataset.table.aliases[name] for name in dataset.table.names}
-        index = open_index(self.index)
-        built = ConceptBank.build(aliases, index, recipe, models=models, progress=not self.quiet)
-        return built, models
+        index = Index.open(self.index or "")
+        material = (dataset.table, word_list(protocol.words), index, recipe)
+        return build_bank(*material, models=models, progress=not self.quiet), models
 
     def _taught(self, file: Path) -> Panel:
         from recoseg.evaluation.systems import Single

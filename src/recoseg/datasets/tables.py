@@ -28,7 +28,8 @@ class ClassTable:
 
     Attributes:
         names: what is predicted, in order.
-        aliases: the words that ask for each name.
+        aliases: the words that ask for each name, chosen for users.
+        literal: the one word that the dataset's own list has for each name.
         ids: the value of each name in a label file.
         void: values that do not count.
         classes: what is scored, in order.
@@ -39,6 +40,7 @@ class ClassTable:
 
     names: tuple[str, ...]
     aliases: Mapping[str, tuple[str, ...]]
+    literal: Mapping[str, str]
     ids: tuple[int, ...]
     void: frozenset[int]
     classes: tuple[str, ...]
@@ -89,6 +91,7 @@ def plain(
     ids: Sequence[int] | None = None,
     void: Sequence[int] = (255,),
     aliases: Mapping[str, Sequence[str]] | None = None,
+    literal: Mapping[str, str] | None = None,
     colours: Sequence[Sequence[int]] | None = None,
     source: str = "",
 ) -> ClassTable:
@@ -98,6 +101,7 @@ def plain(
     return ClassTable(
         names=tuple(names),
         aliases={name: tuple((aliases or {}).get(name, (name,))) for name in names},
+        literal={name: (literal or {}).get(name, name) for name in names},
         ids=chosen,
         void=frozenset(void) - frozenset(chosen),
         classes=tuple(names),
@@ -133,6 +137,7 @@ def table(dataset: str, variant: str | None = None) -> ClassTable:
         [row["id"] for row in rows],
         [*data["void"], *left_out],
         {row["name"]: row["aliases"] for row in rows if "aliases" in row},
+        {row["name"]: row["literal"] for row in rows if "literal" in row},
         [row["colour"] for row in rows] if "colour" in rows[0] else None,
         data["source"],
     )
@@ -146,6 +151,7 @@ def _grouped(
     return ClassTable(
         names=fine.names,
         aliases=fine.aliases,
+        literal=fine.literal,
         ids=fine.ids,
         void=fine.void,
         classes=scored.classes,

@@ -17,6 +17,7 @@ from recoseg.building.calibration import calibrate
 from recoseg.concepts.bank import ConceptBank
 from recoseg.datasets import ClassTable, Dataset
 from recoseg.evaluation import protocols
+from recoseg.evaluation.class_banks import build_bank
 from recoseg.evaluation.encoding_cache import cache_encodings
 from recoseg.evaluation.evaluate import evaluate
 from recoseg.evaluation.gallery import gallery as drawn
@@ -26,6 +27,7 @@ from recoseg.evaluation.subsets import Subset
 from recoseg.evaluation.sweeps import Point, Sweeps, points
 from recoseg.evaluation.system_groups import Row, Rows
 from recoseg.evaluation.systems import digest
+from recoseg.evaluation.wordlists import WordList, word_list
 from recoseg.index.index import Index
 from recoseg.io import durable
 from recoseg.io.progress import Progress
@@ -55,25 +57,26 @@ def ablate(
     """Measure every point of the sweeps on a dataset.
 
     Args:
-        dataset: from ``recoseg.datasets.open``; its names and aliases are the concepts.
+        dataset: from ``recoseg.datasets.open``; its classes are the concepts.
         index: the archive to retrieve from.
         recipe: what is varied.
         sweeps: how.
-        protocol: as in ``evaluate``.
+        protocol: as in ``evaluate``; it also says which words ask for the classes.
         out: folder for banks, counts and ``report.json``.
         workers: as in ``evaluate``.
         gallery: best and worst cases of the grid's last row to draw.
         models: loads the models of a recipe.
         progress: as in ``track``.
     """
-    bench = Bench(dataset.table, index, Path(out), sweeps.seed, models, progress)
+    shown = protocols.protocol(protocol)
+    words = word_list(shown.words)
+    bench = Bench(dataset.table, words, index, Path(out), sweeps.seed, models, progress)
     rows: dict[str, Row] = {}
     placed: list[tuple[Point, str]] = []
     for point in points(recipe, sweeps, len(index)):
         row = bench.row(point)
         rows.setdefault(row.system.key, row)
         placed.append((point, rows[row.system.key].system.name))
-    shown = protocols.protocol(protocol)
     panel = Rows(list(rows.values()))
     report = evaluate(panel, dataset, shown, out=out, workers=workers, progress=progress)
     report = report.replace(
@@ -93,7 +96,8 @@ class Bench:
     """Builds the banks of points, each once.
 
     Attributes:
-        table: the names and aliases to build.
+        table: the classes to build.
+        words: what asks for them.
         index: the archive.
         out: where banks are kept.
         seed: of subsets.
@@ -102,6 +106,7 @@ class Bench:
     """
 
     table: ClassTable
+    words: WordList
     index: Index
     out: Path
     seed: int
@@ -127,13 +132,15 @@ class Bench:
         built = point.recipe.replace(denseclip=True, name="ablation")
         part = self.index if point.size is None else Subset(self.index, point.size, self.seed)
         plain, memory = self._models(point.recipe)
-        aliases = {name: self.table.aliases[name] for name in self.table.names}
-        facts = (built.hash, plain.fingerprints, aliases, part.hash, point.quantile)
+        asked = (self.words.words(self.table), dict(self.words.answered))
+        facts = (built.hash, plain.fingerprints, *asked, part.hash, point.quantile)
         file = self.out / "banks" / f"{digest(*facts)}.bank"
         if file.is_file():
             bank = ConceptBank.open(file)
         else:
-            bank = ConceptBank.build(aliases, part, built, models=memory, progress=self.progress)
+            bank = build_bank(
+                self.table, self.words, part, built, models=memory, progress=self.progress
+            )
             if point.quantile is not None:
                 bank = calibrate(
                     bank, part, quantile=point.quantile, models=plain, progress=self.progress

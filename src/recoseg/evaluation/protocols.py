@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from recoseg.errors import InputError
+from recoseg.evaluation.wordlists import word_list
 from recoseg.io.images import RGB
 
 _FILE = Path(__file__).parents[1] / "data" / "protocols.json"
@@ -21,6 +22,8 @@ _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+# The words of a bank that was built before, whatever they were.
+BANK = "bank"
 Labels = NDArray[np.integer[Any]]
 
 
@@ -37,6 +40,8 @@ class Protocol:
         crop: side of the central square that is scored; None for the whole image.
         resampling: of the image; labels are always taken from the nearest pixel.
         paper: whether the paper's tables use it.
+        words: the word list that asks for the classes (``recoseg.evaluation.wordlists``);
+            ``"bank"`` if a bank was built before.
         about: one line for people.
     """
 
@@ -48,12 +53,15 @@ class Protocol:
     crop: int | None = None
     resampling: str = "nearest"
     paper: bool = False
+    words: str = "usual"
     about: str = ""
 
     def __post_init__(self) -> None:
         """Check that the geometry is possible."""
         if self.resampling not in _RESAMPLING:
             raise InputError(f"no resampling {self.resampling!r}; choose {', '.join(_RESAMPLING)}.")
+        if self.words != BANK:
+            word_list(self.words)
         if (self.short_side or 1) < 1 or (self.crop or 1) < 1:
             raise InputError("sizes of a protocol are whole numbers of pixels above 0.")
         if self.crop is not None and (self.short_side is None or self.crop > self.short_side):
@@ -71,6 +79,10 @@ class Protocol:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with the geometry in words."""
         return {**asdict(self), "geometry": self.geometry}
+
+    def asked_by(self, words: str | None) -> Protocol:
+        """With another word list; None changes nothing, ``"bank"`` is a bank built before."""
+        return self if words is None else replace(self, words=words)
 
     @property
     def geometry(self) -> str:

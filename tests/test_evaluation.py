@@ -10,7 +10,7 @@ from PIL import Image
 import recoseg
 from recoseg import datasets
 from recoseg.errors import DatasetError, InputError
-from recoseg.evaluation import purity
+from recoseg.evaluation import published, purity
 from recoseg.evaluation.ablation import ablate
 from recoseg.evaluation.clock import Clock
 from recoseg.evaluation.encoding_cache import cache_encodings
@@ -292,9 +292,9 @@ def test_the_grid_and_the_sweeps_share_work_and_go_on(index, models, dataset, tm
         )
 
     report = run()
-    assert len(report.grid) == 10
-    switches = [(r["denseclip"], r["lgc"], r["ce"], r["crf"]) for r in report.grid]
-    assert len(set(switches)) == 10
+    assert len(report.grid) == 14
+    parts = ("cosegmentation", "denseclip", "lgc", "ce", "crf")
+    assert len({tuple(row[part] for part in parts) for row in report.grid}) == 14
     assert {s["name"]: [p["x"] for p in s["points"]] for s in report.sweeps} == {
         "archive size": [4, 9],
         "k": [1, 3],
@@ -310,6 +310,59 @@ def test_the_grid_and_the_sweeps_share_work_and_go_on(index, models, dataset, tm
     again = run()
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "banks").iterdir()} == banks
     assert (again.grid, again.sweeps) == (report.grid, report.sweeps)
+
+
+def test_the_paper_s_second_row_is_plain_co_segmentation_times_denseclip(
+    index, models, dataset, tmp_path
+):
+    """It differs from DenseCLIP alone, which stays as the baseline's row."""
+    report = ablate(dataset, index, SMALL, out=tmp_path, models=lambda _: models, progress=False)
+    grid = {
+        tuple(
+            part for part in ("cosegmentation", "denseclip", "lgc", "ce", "crf") if row[part]
+        ): row
+        for row in report.grid
+    }
+    plain = SMALL.replace(lgc=False, ce=False)
+    bank = recoseg.ConceptBank.build(list(NAMES), index, plain, models=models, progress=False)
+    for kind, switches in (
+        ("reco", ("cosegmentation", "denseclip")),
+        ("denseclip", ("denseclip",)),
+    ):
+        segmenter = Segmenter(bank, refine=False, system=kind, models=models)
+        alone = evaluate(segmenter, dataset, progress=False)
+        assert grid[switches]["miou"] == alone.miou
+        assert grid[switches]["system"] == "+".join(switches)
+    (printed,) = grid["cosegmentation", "denseclip"]["published"]
+    assert (round(printed["miou"], 6), printed["protocol"]) == (0.218, "pascal-context-59")
+    (figure,) = grid[("denseclip",)]["published"]
+    assert (round(figure["miou"], 6), "figure" in figure["footnote"]) == (0.208, True)
+    # Two sources of the paper differ on what was ticked in the first row.
+    for switches in (("cosegmentation",), ("cosegmentation", "lgc")):
+        (first,) = grid[switches]["published"]
+        assert (round(first["miou"], 6), "one source" in first["footnote"]) == (0.057, True)
+
+
+def test_k_crossed_with_encoders_is_one_series_with_a_line_each(index, models, dataset, tmp_path):
+    sweeps = Sweeps(grid=False, ks=(1, 3), encoders=("lite", "other"), crossed=True)
+    report = ablate(
+        dataset, index, SMALL, sweeps, out=tmp_path, models=lambda _: models, progress=False
+    )
+    (series,) = report.sweeps
+    assert (series["name"], series["x"]) == ("k by encoder", "k")
+    lines = [(point["system"], point["x"]) for point in series["points"]]
+    assert lines == [("lite", 1), ("lite", 3), ("other", 1), ("other", 3)]
+    assert report.grid == []
+
+
+def test_footnotes_and_both_sources_are_published():
+    rows = published.rows("cityscapes-27-original")
+    reco = [(100 * r["accuracy"], 100 * r["miou"]) for r in rows if r["system"] == "ReCo"]
+    assert np.round(reco, 6).tolist() == [[65.4, 22.0], [74.6, 19.3]]
+    notes = {r["system"]: r["footnote"] for r in rows}
+    assert notes["D&S"] == notes["MDC"] == "trained on Waymo Open"
+    assert notes["DenseCLIP"] == "vision-language pretraining"
+    assert not any("Waymo" in r["footnote"] for r in published.rows("cityscapes-27"))
 
 
 def test_subsets_are_nested_and_searched_alone(index, toy):
@@ -358,6 +411,7 @@ def test_classes_of_ids():
     assert purity.class_of("a/n01440764_great_white_shark.jpg") == "great white shark"
     assert purity.class_of("x/grand_piano/0001.jpg") == "grand piano"
     assert purity.class_of("0001.jpg") is None
+    assert purity.class_of("val/n01440764/ILSVRC2012_val_00000293.JPEG") == "tench"
 
 
 def test_time_inside_another_kind_counts_once():

@@ -161,8 +161,12 @@ def test_ablate_prints_every_row(bench):
     )
     assert done.exit_code == 0, done.output
     rows = [line.split("\t")[0] for line in done.stdout.splitlines()]
-    assert rows[:2] == ["LGC", "LGC + CRF"]
-    assert {"DenseCLIP", "ReCo", "ReCo + CRF", "archive size 2", "k 1"} <= set(rows)
+    assert rows[:4:2] == ["DenseCLIP", "co-segmentation"]
+    assert {"co-segmentation + DenseCLIP", "LGC", "ReCo", "ReCo + CRF", "k 1"} <= set(rows)
+    printed = {line.split("\t")[0]: line.split("\t")[-1] for line in done.stdout.splitlines()}
+    assert printed["ReCo + CRF"] == "published on pascal-context-59 27.2 (-)"
+    assert printed["co-segmentation + DenseCLIP"] == "published on pascal-context-59 21.8 (-)"
+    assert printed["k 1"] == ""
     cases = json.loads((bench / "out" / "report.json").read_text())["gallery"]
     assert cases
     for case in cases:
@@ -188,7 +192,8 @@ def test_published_rows_stand_apart(bench):
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert lines[0][:3] == ["predictions", "100.0", "100.0"]
     assert lines[0][-1] == ""
-    assert ["ReCo", "29.8", "70.6", "", "", "published"] in lines
+    footnote = "published (vision-language pretraining)"
+    assert ["ReCo", "29.8", "70.6", "", "", footnote] in lines
 
 
 def test_datasets_are_listed_and_checked(bench):
@@ -201,3 +206,25 @@ def test_datasets_are_listed_and_checked(bench):
     bad = run("datasets", "check", trees.cityscapes(bench / "bad", 7, 99), "-q")
     assert bad.exit_code == 3
     assert "holds the id 99" in bad.stderr
+
+
+def test_purity_measures_models_at_several_k_and_draws_a_line_per_model(bench, monkeypatch):
+    for name in NAMES.split(","):
+        for number in range(3):
+            paint(bench / "labelled" / name / f"{number}.png", name)
+    toys = {"a": Toy(0), "b": Toy(1)}
+    for name, toy in toys.items():
+        toy.id = name
+    monkeypatch.setattr(registry, "_load", lambda model, device: toys[model])
+    words = ("purity", bench / "labelled", "--out", bench / "pure", "-q", "--k", "2,1")
+    done = run(*words, "--model", "a", "--model", "b", "--templates", "plain")
+    assert done.exit_code == 0, done.output
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert rows == [[m, k, "100.0", "3"] for m in ("a", "b") for k in ("1", "2")]
+    page = run("report", bench / "pure", "--out", bench / "page.html")
+    assert page.exit_code == 0, page.output
+    told = (bench / "page.html").read_text()
+    assert "sweep-purity" in told
+    assert "labelled a" in told
+    bad = run(*words, "--k", "0")
+    assert (bad.exit_code, "numbers of photos from 1" in bad.stderr) == (3, True)

@@ -94,7 +94,13 @@ def everything():
         "sweeps": [sweep, encoders],
         "grid": [
             {"denseclip": True, "lgc": False, "ce": False, "crf": False, "miou": 0.218},
-            {"denseclip": True, "lgc": True, "ce": True, "crf": True, "miou": 0.272},
+            {
+                **{"denseclip": True, "lgc": True, "ce": True, "crf": True, "miou": 0.272},
+                "published": [
+                    {"protocol": "context", "accuracy": None, "miou": 0.3, "footnote": "from here"},
+                    {"protocol": "context", "accuracy": 0.5, "miou": 0.4},
+                ],
+            },
         ],
         "purity": [
             {
@@ -191,10 +197,15 @@ def test_the_summary_says_what_the_table_says(page):
 
 
 def test_the_ablation_has_check_marks_where_something_is_on(page):
-    start = page.rows.index(["DenseCLIP", "LGC", "CE", "CRF", "Acc.", "mIoU"])
+    heads = ["Co-segmentation", "DenseCLIP", "LGC", "CE", "CRF", "Acc.", "mIoU"]
+    start = page.rows.index([*heads, "Published Acc.", "Published mIoU"])
     off = "\N{EN DASH}"
-    assert page.rows[start + 1] == ["✓", off, off, off, off, "21.8"]
-    assert page.rows[start + 2] == ["✓", "✓", "✓", "✓", off, "27.2"]
+    assert page.rows[start + 1] == ["✓", "✓", off, off, off, off, "21.8", off, off]
+    # Two sources of the paper may differ; both are shown.
+    both = [f"{off} / 50.0", "30.0 / 40.0"]
+    assert page.rows[start + 2] == ["✓", "✓", "✓", "✓", "✓", off, "27.2", *both]
+    assert "Published 30.0: from here." in page.text
+    assert "own ablation on context, not measured here" in page.text
 
 
 def test_the_gallery_is_inside_the_page_with_words_for_each_picture(page):

@@ -10,6 +10,7 @@ import typer
 
 from recoseg._version import VERSION
 from recoseg.cli import (
+    ablate_verbs,
     adapt_verbs,
     archive_verbs,
     concept_verbs,
@@ -95,7 +96,8 @@ app.command("serve", rich_help_panel="Segmentation")(serve_verbs.serve)
 app.command("adapt", rich_help_panel="Segmentation")(adapt_verbs.adapt)
 app.command("onnx", rich_help_panel="Segmentation")(adapt_verbs.onnx)
 app.command("evaluate", rich_help_panel="Measurement")(measure_verbs.evaluate)
-app.command("ablate", rich_help_panel="Measurement")(measure_verbs.ablate)
+app.command("ablate", rich_help_panel="Measurement")(ablate_verbs.ablate)
+app.command("purity", rich_help_panel="Measurement")(ablate_verbs.purity)
 app.add_typer(dataset_verbs.app, name="datasets", rich_help_panel="Measurement")
 app.command("report", rich_help_panel="Measurement")(report_verbs.report)
 app.add_typer(machine_verbs.models, name="models", rich_help_panel="This machine")

@@ -1,8 +1,8 @@
-"""``recoseg evaluate`` and ``recoseg ablate``: the paper's tables on any labelled photos."""
+"""``recoseg evaluate``: the paper's tables on any labelled photos."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +10,10 @@ import typer
 
 from recoseg.cli.concept_options import IndexOption
 from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, opened
-from recoseg.cli.measured import USUAL, Measured, protocol_names
+from recoseg.cli.measured import USUAL, Measured, asked_protocol, protocol_names
 from recoseg.cli.output import Device, Json, Quiet, check_output_folder, say, show
-from recoseg.errors import InputError
 from recoseg.evaluation.wordlists import LISTS
-from recoseg.recipe import PRESETS, preset
+from recoseg.recipe import PRESETS
 
 if TYPE_CHECKING:
     from recoseg.evaluation.results import Report
@@ -58,19 +57,6 @@ Matching = Annotated[
 ]
 Cases = Annotated[int, typer.Option(min=0, help="Best and worst cases to draw.")]
 Bank = Annotated[str | None, typer.Option(help="A bank whose names are classes, or `everyday`.")]
-Archive = Annotated[Path, typer.Option("--index", "-i", help="Index of the archive.")]
-Grid = Annotated[bool, typer.Option("--grid/--no-grid", help="The component grid.")]
-Sizes = Annotated[str, typer.Option(metavar="N,N", help="Archive sizes to compare.")]
-Ks = Annotated[str, typer.Option("--k", metavar="K,K", help="Photos per concept.")]
-Encoders = Annotated[str, typer.Option(metavar="ID,ID", help="Encoders to compare.")]
-Contexts = Annotated[
-    list[str] | None,
-    typer.Option(metavar="A,B", help="Contexts to eliminate, `none` for none; repeatable."),
-]
-Quantiles = Annotated[
-    str, typer.Option(metavar="Q,Q", help="Quantiles of the thresholds for unknown.")
-]
-Seed = Annotated[int, typer.Option(help="Of the archive's subsets.")]
 
 
 def evaluate(
@@ -104,19 +90,12 @@ def evaluate(
     Example:
         recoseg evaluate folder labelled --classes road,tree --bank street.bank --out measured
     """
-    from recoseg.evaluation import protocols
     from recoseg.evaluation.evaluate import evaluate as run
     from recoseg.evaluation.gallery import gallery as draw
 
     check_output_folder(out)
     found = opened(dataset, folder, protocol, split, classes, listing, limit)
-    shown = protocols.protocol(protocol).asked_by(words)
-    if bank is not None:
-        if words is not None:
-            raise InputError(
-                "a bank was built by its own words; leave --words out, or use --index."
-            )
-        shown = shown.asked_by("bank")
+    shown = asked_protocol(protocol, words, bank)
     source = (bank, index, student, predictions or (), match)
     asked = Measured(*source, system or USUAL, recipe, device, quiet)
     panel = asked.panel(found, shown)
@@ -124,64 +103,11 @@ def evaluate(
     if gallery:
         report = draw(report, panel, found, shown, out, gallery)
         report.save(out)
-    _print(report, as_json)
+    print_report(report, as_json)
 
 
-def ablate(
-    dataset: Name,
-    folder: Folder,
-    index: Archive,
-    out: OutFolder,
-    recipe: Preset = "lite",
-    grid: Grid = True,
-    sizes: Sizes = "",
-    ks: Ks = "",
-    encoders: Encoders = "",
-    contexts: Contexts = None,
-    unknown: Quantiles = "",
-    seed: Seed = 0,
-    protocol: ProtocolName = "original",
-    words: WordsOf = None,
-    split: Split = None,
-    classes: Classes = None,
-    listing: Listing = None,
-    limit: Limit = None,
-    workers: Workers = None,
-    gallery: Cases = 4,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Measure what each part of the method does: the component grid, and sweeps of its settings.
-
-    Banks and counts are kept in the folder, so that a grid goes on where it was stopped and a
-    larger one starts from it. Images are encoded once for all points.
-
-    Example:
-        recoseg ablate folder labelled --classes road,tree -i photos.index --out grid
-    """
-    from recoseg import Index
-    from recoseg.evaluation import protocols
-    from recoseg.evaluation.ablation import ablate as run
-    from recoseg.evaluation.sweeps import Sweeps
-
-    check_output_folder(out)
-    found = opened(dataset, folder, protocol, split, classes, listing, limit)
-    sweeps = Sweeps(
-        grid=grid,
-        sizes=_numbers(sizes, int),
-        ks=_numbers(ks, int),
-        encoders=_words(encoders),
-        contexts=[_words("" if text == "none" else text) for text in contexts or ()],
-        unknown=_numbers(unknown, float),
-        seed=seed,
-    )
-    shown = protocols.protocol(protocol).asked_by(words)
-    material = (found, Index.open(index), preset(recipe), sweeps, shown)
-    report = run(*material, out=out, workers=workers, gallery=gallery, progress=not quiet)
-    _print(report, as_json)
-
-
-def _print(report: Report, as_json: bool) -> None:
+def print_report(report: Report, as_json: bool) -> None:
+    """A line per row, the paper's after those measured here."""
     dataset, protocol = report.dataset, report.protocol
     title = (
         f"{dataset['name']} {dataset['split']}, {dataset['images']} images, "
@@ -189,36 +115,35 @@ def _print(report: Report, as_json: bool) -> None:
         f"words: {protocol['words']}"
     )
     say(title)
+    grid = {row["system"]: row["published"] for row in report.grid}
     rows = [
-        (s["label"], *(_percent(s[name]) for name in FIGURES), _remark(s)) for s in report.systems
+        (s["label"], *(_percent(s[name]) for name in FIGURES), _remark(s, grid.get(s["name"], ())))
+        for s in report.systems
     ]
     rows += [
-        (row["system"], _percent(row["miou"]), _percent(row["accuracy"]), "", "", "published")
+        (row["system"], _percent(row["miou"]), _percent(row["accuracy"]), "", "", _source(row))
         for row in report.published
     ]
     show(report.to_dict(), HEADINGS, rows, as_json=as_json, title=title)
 
 
-def _remark(system: Mapping[str, Any]) -> str:
+def _source(row: Mapping[str, Any]) -> str:
+    return f"published ({row['footnote']})" if row.get("footnote") else "published"
+
+
+def _remark(system: Mapping[str, Any], ablated: Sequence[Mapping[str, Any]] = ()) -> str:
     """What must be known beside a row's figures, and the paper's own figures of it."""
     printed = system["published"]
     matched = system["match"] == "hungarian"
     parts = ["clusters matched by the truth" if matched else "", system["note"]]
     if printed:
         parts.append(f"published {_percent(printed['miou'])} ({_percent(printed['accuracy'])})")
+    parts += [
+        f"published on {row['protocol']} {_percent(row['miou'])} ({_percent(row['accuracy'])})"
+        for row in ablated
+    ]
     return "; ".join(part for part in parts if part)
 
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _numbers(text: str, kind: type[Any]) -> list[Any]:
-    try:
-        return [kind(word) for word in _words(text)]
-    except ValueError as error:
-        raise InputError(f"{text!r} is not a list of numbers such as 10,20,50.") from error

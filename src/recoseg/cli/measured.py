@@ -29,6 +29,18 @@ def protocol_names() -> list[str]:
     return [row["name"] for row in rows]
 
 
+def asked_protocol(name: str, words: str | None, bank: str | None = None) -> Protocol:
+    """The protocol of a name, with the words asked for, or those of a bank."""
+    from recoseg.evaluation import protocols
+
+    found = protocols.protocol(name).asked_by(words)
+    if bank is None:
+        return found
+    if words is not None:
+        raise InputError("a bank was built by its own words; leave --words out, or use --index.")
+    return found.asked_by(protocols.BANK)
+
+
 @dataclass(frozen=True)
 class Measured:
     """What was asked for: a bank or an index, a student, predictions, or several of these.

@@ -16,7 +16,7 @@ from typing import Any
 from recoseg.building.calibration import calibrate
 from recoseg.concepts.bank import ConceptBank
 from recoseg.datasets import ClassTable, Dataset
-from recoseg.evaluation import protocols
+from recoseg.evaluation import protocols, published
 from recoseg.evaluation.class_banks import build_bank
 from recoseg.evaluation.encoding_cache import cache_encodings
 from recoseg.evaluation.evaluate import evaluate
@@ -37,7 +37,13 @@ from recoseg.segmenting.segmenter import Segmenter
 
 # Rows of the grid that a gallery shows side by side.
 PICTURED = ("denseclip", "reco", "reco+crf")
-_LABELS = {"denseclip": "DenseCLIP", "lgc": "LGC", "ce": "CE", "crf": "CRF"}
+_LABELS = {
+    "cosegmentation": "co-segmentation",
+    "denseclip": "DenseCLIP",
+    "lgc": "LGC",
+    "ce": "CE",
+    "crf": "CRF",
+}
 _SHOWN = ("miou", "accuracy", "fw_iou", "boundary_iou")
 
 
@@ -161,24 +167,29 @@ class Bench:
 def _called(point: Point) -> tuple[str, str]:
     """Name and label of a point's row."""
     if point.sweep != "grid":
-        return f"{point.sweep}={point.x}", f"{point.sweep} {point.x}"
+        place = f"{point.x}, {point.line}" if point.line != "reco" else str(point.x)
+        return f"{point.sweep}={place}", f"{point.sweep} {place}"
     parts = [part for part, used in point.x.items() if used]
-    label = " + ".join(_LABELS[part] for part in parts)
-    if parts[:3] == ["denseclip", "lgc", "ce"]:
+    if parts[:4] == ["cosegmentation", "denseclip", "lgc", "ce"]:
         return "reco" + "+crf" * point.refine, "ReCo" + " + CRF" * point.refine
-    return "+".join(parts), label
+    # LGC and CE are parts of co-segmentation; the word is needed where neither says it.
+    if point.x["lgc"] or point.x["ce"]:
+        parts.remove("cosegmentation")
+    return "+".join(parts), " + ".join(_LABELS[part] for part in parts)
 
 
 def _grid_row(point: Point, system: Any) -> dict[str, Any]:
-    return {**point.x, "system": system["name"], **{name: system[name] for name in _SHOWN}}
+    figures = {name: system[name] for name in _SHOWN}
+    printed = published.ablation(point.x)
+    return {**point.x, "system": system["name"], **figures, "published": printed}
 
 
 def _series(found: Sequence[tuple[Point, Any]]) -> list[dict[str, Any]]:
-    axes = {"archive size": "images", "k": "k", "unknown": "quantile"}
+    axes = {"archive size": "images", "k": "k", "k by encoder": "k", "unknown": "quantile"}
     series: dict[str, list[dict[str, Any]]] = {}
     for point, system in found:
         figures = {name: system[name] for name in _SHOWN}
-        series.setdefault(point.sweep, []).append({"x": point.x, "system": "reco", **figures})
+        series.setdefault(point.sweep, []).append({"x": point.x, "system": point.line, **figures})
     return [
         {"name": name, "x": axes.get(name, name), "points": rows} for name, rows in series.items()
     ]

@@ -11,13 +11,17 @@ from recoseg.recipe import Recipe
 from recoseg.segmenting.segmenter import System as Kind
 from recoseg.typecheck import check_fields
 
-# DenseCLIP, LGC, CE: the paper's rows in its order.
+# Co-segmentation, DenseCLIP, LGC, CE: the baseline, plain co-segmentation, then the paper's rows in
+# its order. Its DenseCLIP is the language factor at inference, so that its second row is plain
+# co-segmentation times DenseCLIP.
 COMPONENTS = (
-    (False, True, False),
-    (True, False, False),
-    (True, True, False),
-    (True, False, True),
-    (True, True, True),
+    (False, True, False, False),
+    (True, False, False, False),
+    (True, False, True, False),
+    (True, True, False, False),
+    (True, True, True, False),
+    (True, True, False, True),
+    (True, True, True, True),
 )
 
 
@@ -33,6 +37,8 @@ class Sweeps:
         contexts: lists of concepts to eliminate.
         unknown: quantiles of the thresholds below which a pixel is unknown.
         seed: of the subsets.
+        crossed: every k with every encoder, as one series with a line per encoder, in place of
+            the two series.
     """
 
     grid: bool = True
@@ -42,6 +48,7 @@ class Sweeps:
     contexts: Sequence[Sequence[str]] = ()
     unknown: Sequence[float] = ()
     seed: int = 0
+    crossed: bool = False
 
     def __post_init__(self) -> None:
         """Check every type."""
@@ -60,6 +67,7 @@ class Point:
         size: images of the archive; None for all.
         quantile: of the thresholds for unknown; None for none.
         refine: with the CRF.
+        line: what to call its line in the series.
     """
 
     sweep: str
@@ -69,6 +77,7 @@ class Point:
     size: int | None = None
     quantile: float | None = None
     refine: bool = False
+    line: str = "reco"
 
 
 def points(recipe: Recipe, sweeps: Sweeps, archive: int) -> Iterator[Point]:
@@ -77,10 +86,16 @@ def points(recipe: Recipe, sweeps: Sweeps, archive: int) -> Iterator[Point]:
         yield from _components(recipe)
     for size in sorted({min(size, archive) for size in sweeps.sizes}):
         yield Point("archive size", size, recipe, size=size if size < archive else None)
-    for k in sweeps.ks:
-        yield Point("k", k, recipe.replace(k=k))
-    for encoder in sweeps.encoders:
-        yield Point("encoder", encoder, recipe.replace(encoder=encoder))
+    if sweeps.crossed:
+        for encoder in sweeps.encoders:
+            for k in sweeps.ks:
+                changed = recipe.replace(encoder=encoder, k=k)
+                yield Point("k by encoder", k, changed, line=encoder)
+    else:
+        for k in sweeps.ks:
+            yield Point("k", k, recipe.replace(k=k))
+        for encoder in sweeps.encoders:
+            yield Point("encoder", encoder, recipe.replace(encoder=encoder))
     for contexts in sweeps.contexts:
         changed = recipe.replace(contexts=tuple(contexts), ce=bool(contexts))
         yield Point("contexts", ", ".join(contexts) or "none", changed)
@@ -89,10 +104,11 @@ def points(recipe: Recipe, sweeps: Sweeps, archive: int) -> Iterator[Point]:
 
 
 def _components(recipe: Recipe) -> Iterator[Point]:
-    for denseclip, lgc, ce in COMPONENTS:
-        kind: Kind = "reco" if lgc or ce else "denseclip"
+    for cosegmentation, denseclip, lgc, ce in COMPONENTS:
+        kind: Kind = "reco" if cosegmentation else "denseclip"
         # The baseline uses no reference, so it takes the full method's bank.
         parts = {"denseclip": denseclip, "lgc": lgc, "ce": ce} if kind == "reco" else {}
         for refine in (False, True):
-            x = {"denseclip": denseclip, "lgc": lgc, "ce": ce, "crf": refine}
+            x = {"cosegmentation": cosegmentation, "denseclip": denseclip, "lgc": lgc, "ce": ce}
+            x["crf"] = refine
             yield Point("grid", x, recipe.replace(**parts), kind, refine=refine)

@@ -15,9 +15,12 @@ from recoseg.drawing.colour_generator import MAX_COLOURS
 from recoseg.reporting import pages, plots
 from recoseg.reporting.reportfile import (
     VIEWS,
+    ArchivePurity,
     GalleryImage,
     PublishedRow,
     ReportFile,
+    SweepPoint,
+    SweepSeries,
     SystemScores,
 )
 
@@ -71,13 +74,26 @@ def benchmark(report: ReportFile, folder: Path) -> str:
         "confusions": _confusions(report),
         "top_row": max(report.grid, key=lambda row: row.miou or 0.0, default=None),
         "sweeps": [(s, pages.trusted(plots.sweep(s))) for s in report.sweeps if s.points],
-        "purity_plot": pages.trusted(plots.purity(report.purity)),
+        "purity_plot": pages.trusted(_purity(report.purity)),
+        "printed_grid": sorted({p.protocol for row in report.grid for p in row.published}),
         "cases": _cases(report.gallery, folder),
         "legend": _legend(report) if report.gallery else [],
         "recipes": [system for system in report.systems if system.recipe],
     }
     values["contents"] = _contents(report, values)
     return pages.render("benchmark.html", f"{report.dataset.name}: recoseg report", values)
+
+
+def _purity(found: Sequence[ArchivePurity]) -> str:
+    """Precision by k, a line per archive and model, where several k were measured."""
+    if len({one.k for one in found}) < 2:
+        return plots.purity(found)
+    points = tuple(
+        SweepPoint(x=one.k, system=" ".join(filter(None, (one.archive, one.model))), miou=one.mean)
+        for one in found
+        if one.k is not None
+    )
+    return plots.sweep(SweepSeries(name="purity", x="k", y="precision", points=points))
 
 
 def summary(report: ReportFile) -> str:

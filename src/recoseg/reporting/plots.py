@@ -111,7 +111,7 @@ def confusion(system: SystemScores, names: Sequence[str]) -> str:
 
 
 def sweep(varied: SweepSeries) -> str:
-    """The mIoU against the setting that was varied, a line per system; SVG.
+    """What ``varied.y`` says against the setting that was varied, a line per system; SVG.
 
     Where the setting has names in place of numbers there are marks and no line.
     """
@@ -133,7 +133,7 @@ def sweep(varied: SweepSeries) -> str:
             axes.set_xticks(range(len(places)), [_short(place) for place in places])
         else:
             _numbers(axes, sorted({float(point.x) for point in varied.points}))
-        axes.set_ylabel("mIoU, %")
+        axes.set_ylabel(f"{varied.y}, %")
         axes.grid(axis="y")
         axes.margins(x=0.15 if named else 0.05, y=0.15)
         if len(systems) > 1:

@@ -83,22 +83,34 @@ class SweepPoint(Part):
 
 
 class SweepSeries(Part):
-    """One setting varied: its name, what the x axis counts, and the points."""
+    """One setting varied: its name, what the axes count, and the points."""
 
     name: Text = "sweep"
     x: Text = "x"
+    y: Text = "mIoU"
     points: tuple[SweepPoint, ...] = ()
+
+
+class PublishedAblation(Part):
+    """What the paper printed of one combination of components, as fractions."""
+
+    protocol: Text = ""
+    accuracy: Fraction | None = None
+    miou: Fraction | None = None
+    footnote: Text = ""
 
 
 class GridRow(Part):
     """One row of the component grid: what was switched on, and its scores."""
 
+    cosegmentation: Flag = True
     denseclip: Flag = False
     lgc: Flag = False
     ce: Flag = False
     crf: Flag = False
     miou: Fraction | None = None
     accuracy: Fraction | None = None
+    published: tuple[PublishedAblation, ...] = ()
 
 
 class ConceptPurity(Part):
@@ -113,6 +125,7 @@ class ArchivePurity(Part):
     """Precision of the k best photos of each concept of one labelled archive."""
 
     archive: Text = "archive"
+    model: Text = ""
     k: Whole | None = None
     mean: Fraction | None = None
     concepts: tuple[ConceptPurity, ...] = Field((), alias="per_concept")
@@ -141,6 +154,7 @@ class PublishedRow(Part):
     group: Text = ""
     accuracy: Number | None = None
     miou: Number | None = None
+    footnote: Text = ""
 
 
 class MeasuredOn(Part):

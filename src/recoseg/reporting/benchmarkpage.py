@@ -13,11 +13,11 @@ import numpy as np
 from recoseg.drawing import palette
 from recoseg.drawing.colour_generator import MAX_COLOURS
 from recoseg.reporting import pages, plots
+from recoseg.reporting.published_parts import PublishedRow
 from recoseg.reporting.reportfile import (
     VIEWS,
     ArchivePurity,
     GalleryImage,
-    PublishedRow,
     ReportFile,
     SweepPoint,
     SweepSeries,

@@ -19,7 +19,6 @@ from recoseg.reporting.fields import (
     Flag,
     Fraction,
     Name,
-    Number,
     Pairs,
     Part,
     Pixels,
@@ -27,6 +26,7 @@ from recoseg.reporting.fields import (
     Whole,
     sentence_of,
 )
+from recoseg.reporting.published_parts import PublishedAblation, PublishedRow, PublishedScores
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "published.json"
 VIEWS = {
@@ -46,13 +46,6 @@ class ClassScores(Part):
     accuracy: Fraction | None = None
     boundary_iou: Fraction | None = None
     pixels: Whole | None = None
-
-
-class PublishedScores(Part):
-    """What the paper printed of a system that was measured here, as fractions."""
-
-    accuracy: Fraction | None = None
-    miou: Fraction | None = None
 
 
 class SystemScores(Part):
@@ -89,15 +82,6 @@ class SweepSeries(Part):
     x: Text = "x"
     y: Text = "mIoU"
     points: tuple[SweepPoint, ...] = ()
-
-
-class PublishedAblation(Part):
-    """What the paper printed of one combination of components, as fractions."""
-
-    protocol: Text = ""
-    accuracy: Fraction | None = None
-    miou: Fraction | None = None
-    footnote: Text = ""
 
 
 class GridRow(Part):
@@ -145,16 +129,6 @@ class GalleryImage(Part):
         order = [*(view for view in VIEWS if view in self.files), *self.files]
         found = ((view, self.files[view]) for view in dict.fromkeys(order))
         return [(view, file) for view, file in found if file is not None]
-
-
-class PublishedRow(Part):
-    """One row that the paper printed; per cent, None where it printed none."""
-
-    system: Text = ""
-    group: Text = ""
-    accuracy: Number | None = None
-    miou: Number | None = None
-    footnote: Text = ""
 
 
 class MeasuredOn(Part):

@@ -110,18 +110,31 @@ def test_bad_input_is_one_line_and_leaves_nothing(workplace, words, said):
     assert sorted(workplace.rglob("*")) == before
 
 
+def forget_digests(manifest):
+    """Make a manifest what it was before there were digests."""
+    data = json.loads(manifest.read_text())
+    del data["digest"]
+    for entry in data["images"].values():
+        del entry["digests"]
+    manifest.write_text(json.dumps(data))
+    return manifest
+
+
 def test_label_maps_that_are_missing_changed_or_foreign(workplace):
     paint(workplace / "photos/a.png", "red", size=32)
     said = export("seen", "masks", "--out", "o", "--images", "photos", status=3).stderr
     assert "a.png is 32x32 and its labels are 64x64" in said
     Image.fromarray(np.full((64, 64), 9, np.uint8)).save(workplace / "seen/labels/a.png")
+    said = export("seen", "masks", "--out", "o", status=3).stderr
+    assert "labels/a.png is damaged; run `recoseg segment` again" in said
+    forget_digests(workplace / "seen/manifest.json")
     assert "the id 9" in export("seen", "masks", "--out", "o", status=3).stderr
     (workplace / "seen/labels/a.png").unlink()
     assert "is missing" in export("seen", "masks", "--out", "o", status=3).stderr
 
 
 def test_a_damaged_or_hostile_manifest(workplace):
-    manifest = workplace / "seen/manifest.json"
+    manifest = forget_digests(workplace / "seen/manifest.json")
     manifest.write_text(manifest.read_text().replace('"a.png"', '"../a.png"'))
     assert "no path below a folder" in export("seen", "masks", "--out", "o", status=3).stderr
     for images in ("[]", '{"a.png": 5}', '{"a.png": {}}'):

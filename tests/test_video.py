@@ -19,7 +19,7 @@ from recoseg.io import images
 from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
 from recoseg.segmenting.segmenter import Segmenter
-from recoseg.video import clip as module
+from recoseg.video import clip_record as module
 from recoseg.video import frames, overlay, segment_video
 from recoseg.video.frames import natural, open_frames
 from recoseg.video.overlay import write_video

@@ -18,7 +18,7 @@ from recoseg.drawing import palette
 from recoseg.errors import InputError
 from recoseg.exporting import photos
 from recoseg.exporting.regions import VOID, Labels
-from recoseg.runs import batch
+from recoseg.runs import record
 from recoseg.segmenting.result import UNKNOWN, Segmentation
 
 EIGHT_BIT_VOID = 255
@@ -68,30 +68,24 @@ class Folder:
             DatasetError: its names cannot be read.
         """
         self.folder, self.images = folder, images
-        if not (folder / batch.MANIFEST).is_file():
+        if not (folder / record.MANIFEST).is_file():
             raise InputError(
-                f"{folder} has no {batch.MANIFEST}; give a folder that `recoseg segment` filled."
+                f"{folder} has no {record.MANIFEST}; give a folder that `recoseg segment` filled."
             )
         if images is not None and not images.is_dir():
             raise InputError(f"{images} is not a folder; give the one that was segmented.")
-        try:
-            self._files = dict(sorted(batch.finished(folder).items()))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{folder / batch.MANIFEST} is damaged ({error}); run `recoseg segment` again."
-            ) from error
+        self._files = dict(sorted(record.finished(folder).items()))
         if not self._files:
             raise InputError(f"{folder} records no segmented image; segment some first.")
         self._tables: dict[Path, ClassTable] = {}
-        self.names = self._table(next(iter(self._files.values()))).names
+        self.names = self._table(next(iter(self._files.values())).path).names
         self.total = len(self._files)
 
     def __iter__(self) -> Iterator[Picture]:
         """As ``Source``."""
-        for name, file in self._files.items():
-            id = _relative(name)
-            if not file.is_file():
-                raise InputError(f"{file} is missing; run `recoseg segment` again.")
+        for name, labels in self._files.items():
+            id, file = _relative(name), labels.path
+            labels.check()
             table = self._table(file)
             if table.names != self.names:
                 raise InputError(

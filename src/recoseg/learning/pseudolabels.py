@@ -25,7 +25,7 @@ from recoseg.io.progress import Progress, track
 from recoseg.io.saving import save_image
 from recoseg.learning.augment import IGNORE, Labels
 from recoseg.learning.sampling import Pair, read_labels
-from recoseg.runs import batch
+from recoseg.runs import batch, record
 from recoseg.runs.jobs import Job
 from recoseg.segmenting.result import UNKNOWN, Segmentation
 from recoseg.typecheck import check_fields
@@ -96,9 +96,13 @@ class PseudoLabel:
             palette.overlay(self.image, self.labels, palette.colours(len(self.names)))
         )
 
+    def beside(self, path: Path) -> tuple[Path]:
+        """Where the confidence of ``labels/.../x.png`` lies: ``confidence/.../x.png``."""
+        return (self.home / "confidence" / path.relative_to(self.home / "labels"),)
+
     def save(self, path: Path) -> Path:
         """Write the indexed PNG ``labels/.../x.png``, and ``confidence/.../x.png`` before it."""
-        beside = self.home / "confidence" / path.relative_to(self.home / "labels")
+        (beside,) = self.beside(path)
         beside.parent.mkdir(parents=True, exist_ok=True)
         levels = np.round(np.clip(self.confidence, 0, 1) * 255).astype(np.uint8)
         save_image(beside, levels)
@@ -179,8 +183,8 @@ def teach(
 def read_pseudo_labels(jobs: Sequence[Job], names: Sequence[str], out: Path) -> Teaching:
     """What ``teach`` left in a folder, for a process that only reads."""
     names = tuple(name for name in names if name != UNKNOWN)
-    labels = batch.finished(out)
-    pairs = [Pair(job.id, job.source, labels[job.id]) for job in jobs if job.id in labels]
+    labels = record.finished(out)
+    pairs = [Pair(job.id, job.source, labels[job.id].path) for job in jobs if job.id in labels]
     coverage = json.loads((out / "coverage.json").read_text(encoding="utf-8"))
     return Teaching(names, tuple(pairs), {}, coverage)
 

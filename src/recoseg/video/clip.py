@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,24 +12,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from recoseg._version import VERSION
 from recoseg.errors import InputError, VideoError
 from recoseg.io import durable
 from recoseg.io.images import RGB
 from recoseg.io.progress import Progress, track
 from recoseg.learning.adaptation import teacher_facts
-from recoseg.runs import batch
 from recoseg.segmenting.result import Segmentation
 from recoseg.segmenting.segmenter import Segmenter
 from recoseg.student.student import Student
-from recoseg.video.frames import Frame, Frames, open_frames
+from recoseg.video.clip_record import OVERLAY, ClipRecord
+from recoseg.video.frames import Frames, open_frames
 from recoseg.video.overlay import write_video
 from recoseg.video.smoothed_segmenter import SmoothedSegmenter
 from recoseg.video.smoothing import Memory
-
-OVERLAY = "overlay.mp4"
-MEMORY = ".memory-{}.npz"
-SAVE_EVERY = 2.0
 
 
 @dataclass(frozen=True)
@@ -101,17 +94,19 @@ def segment_video(
     asked = {"video": frames.digest, "smooth": smooth, "every": every, "fps": str(frames.fps)}
     durable.make_folder(out)
     with durable.lock(out / ".lock", str(out)):
-        record = _Record(out, {**teacher_facts(segmenter), **asked}, memory)
+        record = ClipRecord(out, {**teacher_facts(segmenter), **asked}, memory)
         kept = len(record.images)
         try:
             _segment(frames, segmenter, record, every, progress)
         finally:
-            record.save()
+            record.save(whole=True)
         skipped = tuple(frames.skipped)
         if not record.images:
             raise VideoError(f"{source} holds no frame that can be read; check the files.")
-        if kept < len(record.images) or not (out / OVERLAY).is_file():
+        if kept < len(record.images) or not record.has_overlay():
             _lay_over(frames, record, segmenter.names, every, progress)
+            record.note_overlay()
+            record.save(whole=True)
     rate, counts = float(frames.fps / every), (len(record.images), kept)
     return Clip(out, *counts, rate, record.size(), record.memory.cuts, skipped)
 
@@ -127,7 +122,11 @@ def _check(segmenter: object, every: object) -> None:
 
 
 def _segment(
-    frames: Frames, segmenter: Segmenter | Student, record: _Record, every: int, progress: Progress
+    frames: Frames,
+    segmenter: Segmenter | Student,
+    record: ClipRecord,
+    every: int,
+    progress: Progress,
 ) -> None:
     steady = SmoothedSegmenter(segmenter, record.memory)
     left = max(0, -(-frames.total // every) - len(record.images))
@@ -140,7 +139,7 @@ def _segment(
 
 def _lay_over(
     frames: Frames,
-    record: _Record,
+    record: ClipRecord,
     names: tuple[str, ...],
     every: int,
     progress: Progress,
@@ -155,78 +154,3 @@ def _lay_over(
             yield np.asarray(drawn.overlay()), frame.time
 
     write_video(record.out / OVERLAY, pictures(), frames.fps / every)
-
-
-class _Record:
-    """``manifest.json`` as ``recoseg segment`` writes it, and what the next frame needs."""
-
-    def __init__(self, out: Path, settings: Mapping[str, Any], memory: Memory) -> None:
-        self.out, self.memory = out, memory
-        self.settings = json.loads(json.dumps(settings))
-        self.images: dict[str, dict[str, Any]] = {}
-        self.next = 0
-        self.saved = time.monotonic()
-        if (out / batch.MANIFEST).exists():
-            self._go_on()
-
-    def _go_on(self) -> None:
-        held = batch.read_manifest(self.out / batch.MANIFEST)
-        if held.get("settings") != self.settings or held.get("recoseg") != VERSION:
-            raise InputError(
-                f"{self.out} holds results of something else, or of other settings; choose another "
-                "folder."
-            )
-        if any(not (self.out / entry["labels"]).is_file() for entry in held["images"].values()):
-            return
-        try:
-            memory = Memory.from_bytes((self.out / held["memory"]).read_bytes())
-        # Without the memory of the last frame all must be made again.
-        except (OSError, ValueError, KeyError):
-            return
-        self.memory, self.images, self.next = memory, held["images"], held["next"]
-
-    def check(self, frame: Frame) -> None:
-        """VideoError for a frame of another size than those before."""
-        height, width = frame.image.shape[:2]
-        if self.images and (height, width) != self.size():
-            rows, columns = self.size()
-            raise VideoError(
-                f"{frame.id} is {width}x{height} and the first frame {columns}x{rows}; give "
-                "frames of one size."
-            )
-
-    def size(self) -> tuple[int, int]:
-        """(H, W) of the label maps."""
-        width, height = next(iter(self.images.values()))["size"]
-        return height, width
-
-    def note(self, frame: Frame, result: Segmentation) -> None:
-        """A frame is done, and its labels are written."""
-        self.images[frame.id] = {
-            "sha256": "",
-            "labels": f"labels/{frame.stem}.png",
-            "overlay": "",
-            "area": {name: round(share, 6) for name, share in result.area.items() if share},
-            "size": [frame.image.shape[1], frame.image.shape[0]],
-        }
-        self.next = frame.index + 1
-        if time.monotonic() - self.saved >= SAVE_EVERY:
-            self.save()
-
-    def save(self) -> None:
-        """Write memory and manifest."""
-        data = {
-            "format": batch.FORMAT,
-            "recoseg": VERSION,
-            "settings": self.settings,
-            "images": self.images,
-            "next": self.next,
-            "memory": MEMORY.format(self.next),
-        }
-        # The manifest names the memory that belongs to it, whenever a kill comes between the two.
-        durable.write(self.out / data["memory"], self.memory.to_bytes())
-        durable.write(self.out / batch.MANIFEST, json.dumps(data, indent=1).encode())
-        for old in self.out.glob(MEMORY.format("*")):
-            if old.name != data["memory"]:
-                old.unlink(missing_ok=True)
-        self.saved = time.monotonic()

@@ -19,7 +19,7 @@ from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import Locked
 from recoseg.index.index import Index
 from recoseg.learning import adaptation
-from recoseg.runs import batch, jobs, record
+from recoseg.runs import batch, jobs, manifest
 from recoseg.student.student import Student
 from recoseg.web.banks import Shelf
 from recoseg.web.indexes import About, Catalogue
@@ -169,7 +169,7 @@ def test_one_of_many_segmenters_works(photos, tmp_path):
         list(batch.run(jobs.gather([photos]), Slow(), tmp_path / "out", {"names": []}, False))
 
     assert sorted(race(work)) == ["done"] + ["refused"] * (RACERS - 1)
-    assert len(record.finished(tmp_path / "out")) == 12
+    assert len(manifest.finished(tmp_path / "out")) == 12
 
 
 def test_one_of_many_students_is_trained(tmp_path):

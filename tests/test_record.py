@@ -8,7 +8,7 @@ import random
 import pytest
 
 from recoseg.errors import InputError
-from recoseg.runs import record
+from recoseg.runs import manifest, record
 from tests.test_batch import Result, Segmenter, go, photos, states  # noqa: F401 (fixtures)
 from tests.toys import paint
 
@@ -106,7 +106,7 @@ def test_a_damaged_manifest_is_replaced_and_only_what_it_hides_is_made_anew(
             data[place : place + 1 + 8 * (number % 3)] = bytes(1 + 8 * (number % 3))
         (out / "manifest.json").write_bytes(data)
         with pytest.raises(InputError, match="is damaged; run `recoseg segment` again"):
-            record.read(out)
+            manifest.read(out)
         segmenter, outcomes = run(photos, out)
         assert segmenter.seen == []
         assert set(states(outcomes).values()) == {"kept"}
@@ -117,7 +117,7 @@ def test_without_any_record_of_them_label_maps_must_all_be_made_again(photos, tm
     out = tmp_path / "out"
     run(photos, out)
     (out / "manifest.json").write_text('{\n "format": "recoseg-segmentation/1", oh')
-    (out / record.BACKUP).write_text("{")
+    (out / manifest.BACKUP).write_text("{")
     (photos / "a.jpg").rename(tmp_path / "a.jpg")
     with pytest.raises(InputError, match=r"is damaged, and .*a\.png is of an image that was not"):
         run(photos, out)
@@ -154,16 +154,16 @@ def test_what_an_older_version_recorded_is_kept_if_it_can_be_read(photos, tmp_pa
     ],
 )
 def test_an_entry_without_all_it_needs_is_damage(photos, tmp_path, entry):  # noqa: F811
-    data = {"format": record.FORMAT, "images": {"a.jpg": entry}}
+    data = {"format": manifest.FORMAT, "images": {"a.jpg": entry}}
     (tmp_path / "manifest.json").write_text(json.dumps(data))
     with pytest.raises(InputError, match="is damaged; run `recoseg segment` again"):
-        record.read(tmp_path)
+        manifest.read(tmp_path)
 
 
 def test_a_deeply_nested_manifest_is_no_unexpected_error(tmp_path):
     (tmp_path / "manifest.json").write_text("[" * 100_000)
     with pytest.raises(InputError, match="is not a record"):
-        record.read(tmp_path)
+        manifest.read(tmp_path)
 
 
 def test_a_newer_manifest_is_not_overwritten(photos, tmp_path):  # noqa: F811
@@ -171,7 +171,7 @@ def test_a_newer_manifest_is_not_overwritten(photos, tmp_path):  # noqa: F811
     run(photos, out)
     newer = (out / "manifest.json").read_text().replace("segmentation/1", "segmentation/2")
     (out / "manifest.json").write_text(newer)
-    (out / record.BACKUP).write_text(newer)
+    (out / manifest.BACKUP).write_text(newer)
     with pytest.raises(InputError, match="choose another folder"):
         run(photos, out)
     assert (out / "manifest.json").read_text() == newer

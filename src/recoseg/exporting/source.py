@@ -18,7 +18,7 @@ from recoseg.drawing import palette
 from recoseg.errors import InputError
 from recoseg.exporting import photos
 from recoseg.exporting.regions import VOID, Labels
-from recoseg.runs import record
+from recoseg.runs import manifest
 from recoseg.segmenting.result import UNKNOWN, Segmentation
 
 EIGHT_BIT_VOID = 255
@@ -68,13 +68,13 @@ class Folder:
             DatasetError: its names cannot be read.
         """
         self.folder, self.images = folder, images
-        if not (folder / record.MANIFEST).is_file():
+        if not (folder / manifest.MANIFEST).is_file():
             raise InputError(
-                f"{folder} has no {record.MANIFEST}; give a folder that `recoseg segment` filled."
+                f"{folder} has no {manifest.MANIFEST}; give a folder that `recoseg segment` filled."
             )
         if images is not None and not images.is_dir():
             raise InputError(f"{images} is not a folder; give the one that was segmented.")
-        self._files = dict(sorted(record.finished(folder).items()))
+        self._files = dict(sorted(manifest.finished(folder).items()))
         if not self._files:
             raise InputError(f"{folder} records no segmented image; segment some first.")
         self._tables: dict[Path, ClassTable] = {}

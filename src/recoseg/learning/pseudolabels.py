@@ -25,7 +25,7 @@ from recoseg.io.progress import Progress, track
 from recoseg.io.saving import save_image
 from recoseg.learning.augment import IGNORE, Labels
 from recoseg.learning.sampling import Pair, read_labels
-from recoseg.runs import batch, record
+from recoseg.runs import batch, manifest
 from recoseg.runs.jobs import Job
 from recoseg.segmenting.result import UNKNOWN, Segmentation
 from recoseg.typecheck import check_fields
@@ -183,7 +183,7 @@ def teach(
 def read_pseudo_labels(jobs: Sequence[Job], names: Sequence[str], out: Path) -> Teaching:
     """What ``teach`` left in a folder, for a process that only reads."""
     names = tuple(name for name in names if name != UNKNOWN)
-    labels = record.finished(out)
+    labels = manifest.finished(out)
     pairs = [Pair(job.id, job.source, labels[job.id].path) for job in jobs if job.id in labels]
     coverage = json.loads((out / "coverage.json").read_text(encoding="utf-8"))
     return Teaching(names, tuple(pairs), {}, coverage)

@@ -11,10 +11,11 @@ from recoseg.errors import ImageError
 from recoseg.io import durable
 from recoseg.io.progress import Progress, track
 from recoseg.io.saving import save_image
-from recoseg.runs import record
+from recoseg.runs import manifest
 from recoseg.runs.identity import file_digest
 from recoseg.runs.jobs import Job
-from recoseg.runs.record import LOCK, Record
+from recoseg.runs.manifest import LOCK
+from recoseg.runs.record import Record
 
 if TYPE_CHECKING:
     from recoseg.segmenting.segmenter import Segmentation
@@ -103,7 +104,7 @@ def ready(out: Path) -> None:
     RecosegError if nothing may be written; InputError if somebody's own files are in the place.
     """
     durable.check_writable(out)
-    record.check_ours(out)
+    manifest.check_ours(out)
 
 
 def _kept(job: Job, out: Path, done: Record) -> Outcome | None:

@@ -12,7 +12,7 @@ from typing import Any
 from recoseg._version import VERSION
 from recoseg.errors import InputError, VideoError
 from recoseg.io import durable
-from recoseg.runs import record as records
+from recoseg.runs import manifest
 from recoseg.segmenting.result import Segmentation
 from recoseg.video.frames import Frame
 from recoseg.video.smoothing import Memory
@@ -33,11 +33,11 @@ class ClipRecord:
         self.saved = time.monotonic()
         self._tables: dict[str, str] = {}
         self._overlay: dict[str, str] | None = {}
-        if (out / records.MANIFEST).exists():
+        if (out / manifest.MANIFEST).exists():
             self._go_on()
 
     def _go_on(self) -> None:
-        held, _ = records.held_in(self.out)
+        held, _ = manifest.held_in(self.out)
         if held.get("settings") != self.settings or held.get("recoseg") != VERSION:
             raise InputError(
                 f"{self.out} holds results of something else, or of other settings; choose another "
@@ -81,11 +81,11 @@ class ClipRecord:
             "labels": f"labels/{frame.stem}.png",
             "overlay": "",
             "area": {name: round(share, 6) for name, share in result.area.items() if share},
-            "digests": records.digests(self.out, [self.out / "labels" / f"{frame.stem}.png"]),
+            "digests": manifest.digests(self.out, [self.out / "labels" / f"{frame.stem}.png"]),
             "size": [frame.image.shape[1], frame.image.shape[0]],
         }
-        names = self.out / "labels" / records.NAMES
-        self._tables = {f"labels/{records.NAMES}": names.read_text("utf-8")}
+        names = self.out / "labels" / manifest.NAMES
+        self._tables = {f"labels/{manifest.NAMES}": names.read_text("utf-8")}
         self.next = frame.index + 1
         if time.monotonic() - self.saved >= SAVE_EVERY:
             self.save()
@@ -94,22 +94,22 @@ class ClipRecord:
         known: dict[str, str] | None = entry.get("digests")
         if known is None:
             return Path(self.out / entry["labels"]).is_file()
-        return records.digests(self.out, [self.out / path for path in known]) == known
+        return manifest.digests(self.out, [self.out / path for path in known]) == known
 
     def has_overlay(self) -> bool:
         """Whether the film is there, as it was written."""
-        found = records.digests(self.out, [self.out / OVERLAY])
+        found = manifest.digests(self.out, [self.out / OVERLAY])
         return bool(found) and self._overlay in (None, found)
 
     def note_overlay(self) -> None:
         """The film is written."""
-        self._overlay = records.digests(self.out, [self.out / OVERLAY])
+        self._overlay = manifest.digests(self.out, [self.out / OVERLAY])
 
     def save(self, whole: bool = False) -> None:
         """Write memory and manifest, and with ``whole`` a copy of that."""
         memory = self.memory.to_bytes()
         data = {
-            "format": records.FORMAT,
+            "format": manifest.FORMAT,
             "recoseg": VERSION,
             "settings": self.settings,
             "images": self.images,
@@ -121,7 +121,7 @@ class ClipRecord:
         }
         # The manifest names the memory that belongs to it, whenever a kill comes between the two.
         durable.write(self.out / data["memory"], memory)
-        records.write(self.out, data, whole)
+        manifest.write(self.out, data, whole)
         for old in self.out.glob(MEMORY.format("*")):
             if old.name != data["memory"]:
                 old.unlink(missing_ok=True)

@@ -259,3 +259,20 @@ def test_the_finer_stage_is_what_the_whole_network_computes_on_its_way():
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
     with pytest.raises(InputError, match="must be"):
         stage.features(images[0])
+
+
+def test_the_finer_stage_and_the_whole_network_share_one_pass():
+    from recoseg.models.base import encode_shared
+
+    lite, stage = registry.load_joint("lite"), registry.load_encoder("lite:16")
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    passes = []
+    hook = next(lite._trunk.children()).register_forward_hook(lambda *_: passes.append(1))
+    try:
+        dense, features = encode_shared(lite, stage, images)
+    finally:
+        hook.remove()
+    assert len(passes) == 1
+    torch.testing.assert_close(dense, lite.dense(images), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(features, stage.features(images), atol=1e-4, rtol=1e-4)
+    assert stage.features_beside(stage, images) is None

@@ -12,6 +12,7 @@ from typing import Any
 from recoseg.errors import RecipeError
 from recoseg.typecheck import check_fields
 
+COSEGMENTED = ("encoder", "dense")
 CONTEXTS = ("tree", "sky", "building", "road", "person")
 RESIZES = ("bilinear", "bicubic")
 # What a recipe meant before it had these fields. The presets that are not the paper's keep it.
@@ -74,7 +75,10 @@ class Recipe:
         name: what to call it.
         retrieval: id of the language-image model that embeds the archive and the names.
         dense: id of the language-image model whose dense map gives saliency (DenseCLIP).
-        encoder: id of the visual encoder whose pixels are co-segmented.
+        encoder: id of the visual encoder whose pixels are compared with a concept's reference.
+        cosegment: whose pixels are co-segmented and compared with contexts: ``"encoder"``, as in
+            the paper, or ``"dense"``, whose map may know better what is alike where the encoder
+            knows better where it ends; the reference is the encoder's, at the same places.
         templates: name of the prompt ensemble (``recoseg.models.prompts``).
         k: images retrieved per concept.
         archive_size: side of the square that an archive image is cropped to, pixels.
@@ -87,6 +91,9 @@ class Recipe:
         ce: eliminate common context (step 6).
         denseclip: multiply by the language saliency at inference (step 9).
         gain: slope of the language saliency, sigmoid(gain * cosine).
+        visual_gain: slope of the visual evidence at inference, sigmoid(visual_gain * cosine).
+        centre: take a concept's median cosine over the archive off its cosines at inference, so
+            that none wins because it is near to everything.
         debias: share of a concept's mean cosine over the image that is taken off its language map
             at inference, 0 to 1: the scene as a whole says less than what differs within it.
         crf: the refinement's settings.
@@ -99,6 +106,7 @@ class Recipe:
     retrieval: str
     dense: str
     encoder: str
+    cosegment: str = "encoder"
     templates: str = "paper"
     k: int = 50
     archive_size: int = 224
@@ -110,6 +118,8 @@ class Recipe:
     ce: bool = True
     denseclip: bool = True
     gain: float = 10.0
+    visual_gain: float = 1.0
+    centre: bool = False
     debias: float = 0.0
     crf: CRF = field(default_factory=CRF)
     confidence_temperature: float | None = None
@@ -120,6 +130,11 @@ class Recipe:
         _whole("archive_size", self.archive_size, 32, 4096)
         _whole("image_size", self.image_size, 32, 8192)
         _positive("gain", self.gain)
+        _positive("visual_gain", self.visual_gain)
+        if self.cosegment not in COSEGMENTED:
+            raise RecipeError(
+                f"cosegment must be one of {', '.join(COSEGMENTED)}, not {self.cosegment!r}."
+            )
         if self.archive_resize not in RESIZES:
             raise RecipeError(
                 f"archive_resize must be one of {', '.join(RESIZES)}, not {self.archive_resize!r}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from recoseg.building import reference
 from recoseg.building.retrieve import retrieve
+from recoseg.building.sample import Sample
 from recoseg.building.spec import Request
 from recoseg.concepts.bank import check_models
 from recoseg.concepts.bankfile import Contents
@@ -145,17 +147,24 @@ class Builder:
             ArchiveError: no image is left for a concept.
         """
         texts, hits = self._texts(wanted), self._shortlists(wanted)
-        eliminated = [context.reference for context in contexts]
+        eliminated = list(contexts)
         for request in wanted:
             found = hits.get(request.name, [])
             material = reference.gather(request, found, self.index, self.recipe)
             material.archive = self.archive if found else ""
             concept = reference.refer(
-                request, material, texts[request.name], eliminated, self.models, self.recipe
+                request, material, texts[request.name], eliminated, self.models, self.sample
             )
             if chain:
-                eliminated.append(concept.reference)
+                eliminated.append(concept)
             yield concept
+
+    @functools.cached_property
+    def sample(self) -> Sample | None:
+        """Some of the archive, encoded when first asked for; None if the recipe needs none."""
+        if self.index is None or not self.recipe.centre:
+            return None
+        return Sample.of_archive(self.index, self.models, self.recipe)
 
     def _texts(self, wanted: Sequence[Request]) -> dict[str, Tensor]:
         if not wanted:

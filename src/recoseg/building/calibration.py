@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from recoseg.building.sample import COUNT, spread
 from recoseg.concepts.bank import ConceptBank
 from recoseg.concepts.concept import SHARES
 from recoseg.errors import ArchiveError, ImageError, InputError
@@ -15,7 +16,7 @@ from recoseg.io.progress import Progress, track
 from recoseg.models.model_set import Models
 from recoseg.segmenting.scoremaps import Scorer
 
-SAMPLE = 48
+SAMPLE = COUNT
 QUANTILE = 0.85
 
 
@@ -55,7 +56,7 @@ def calibrate(
     chosen = bank.subset(new)
     models = models or Models.load(bank.recipe)
     texts = chosen.texts if bank.recipe.denseclip else None
-    scorer = Scorer(models, bank.recipe, texts, chosen.references)
+    scorer = Scorer(models, bank.recipe, texts, chosen.references, *chosen.medians)
     bank.check(models, scorer.roles)
     # NumPy's, because that of older torch refuses more than 16 million values.
     found = np.quantile(_scores(scorer, index, sample, progress), (quantile, *SHARES), axis=1)
@@ -73,10 +74,9 @@ def calibrate(
 
 def _scores(scorer: Scorer, index: Index, sample: int, progress: Progress) -> NDArray[np.float32]:
     """(C, all pixels) scores of images chosen evenly, each on its own grid."""
-    ids = sorted(index.ids)
-    if not ids:
+    picked = spread(index.ids, sample)
+    if not picked:
         raise ArchiveError("the archive holds no image; add some to the index.")
-    picked = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, sample).astype(int))]
     finest = round(scorer.recipe.image_size * max(scorer.recipe.scales))
     values = []
     for id in track(picked, label="calibrating", progress=progress):

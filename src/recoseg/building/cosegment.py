@@ -5,9 +5,10 @@ Pure tensors; ``support`` scores the pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from recoseg.building import support
@@ -82,6 +83,23 @@ def cosegment(
         reference=unit(chosen.mean(dim=0)),
         agreement=_agreement(chosen),
     )
+
+
+def move_seeds(found: Cosegmentation, features: Tensor) -> Cosegmentation:
+    """The same seeds with the reference and the agreement of other features of the same images.
+
+    A seed's feature is the mean of the unit features that its cell covers; the reference is the
+    mean of these over the images.
+
+    Args:
+        found: of n images, on a grid of (h, w) cells.
+        features: (n, d, h', w') of the same images, any scale, on any grid.
+    """
+    _, height, width = found.scores.shape
+    covered = F.adaptive_avg_pool2d(unit(features.float(), dim=1), (height, width))
+    rows, columns = found.seeds.unbind(dim=1)
+    chosen = unit(covered[torch.arange(len(rows), device=rows.device), :, rows, columns])
+    return replace(found, reference=unit(chosen.mean(dim=0)), agreement=_agreement(chosen))
 
 
 def _first_best(scores: Tensor) -> Tensor:

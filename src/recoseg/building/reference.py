@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recoseg.building.cosegment import Cosegmentation, cosegment
+from recoseg.building.cosegment import Cosegmentation, cosegment, move_seeds
+from recoseg.building.sample import Sample
 from recoseg.building.spec import Request
 from recoseg.concepts.concept import Concept
 from recoseg.concepts.evidence import Evidence, Pictures, Seed, rounded
@@ -18,12 +19,9 @@ from recoseg.index.index import Hit, Index
 from recoseg.io import images
 from recoseg.io.images import RGB
 from recoseg.io.squares import cut_square, least_side
-from recoseg.models.base import batch, encode_shared
 from recoseg.models.model_set import Models
 from recoseg.recipe import Recipe
 from recoseg.similarity import cosine_map, upsample
-
-_BATCH = 4
 
 
 @dataclass
@@ -78,26 +76,34 @@ def gather(request: Request, hits: Sequence[Hit], index: Index | None, recipe: R
     return material
 
 
+@torch.no_grad()
 def refer(
     request: Request,
     material: Material,
     text: Tensor,
-    eliminated: Sequence[Tensor],
+    contexts: Sequence[Concept],
     models: Models,
-    recipe: Recipe,
+    sample: Sample | None = None,
 ) -> Concept:
     """Co-segment the images of a concept into its reference, with the evidence.
 
     Args:
         request: what was asked for.
-        material: its images.
+        material: its images, and the method's settings.
         text: (d1,) unit text vector.
-        eliminated: (d2,) references of contexts.
+        contexts: concepts whose references are eliminated.
         models: the recipe's models.
-        recipe: the method's settings.
+        sample: of the archive, for a recipe that centres; None for the concept's own images.
     """
-    dense, features = _encode(models, material.squares)
-    found = cosegment(features, saliency(dense, features, text, eliminated, recipe))
+    recipe = material.recipe
+    seen = Sample.of(material.squares, models)
+    dense, features = torch.cat(seen.dense), torch.cat(seen.features)
+    by_language = recipe.cosegment == "dense"
+    matched = dense if by_language else features
+    found = cosegment(matched, saliency(dense, matched, text, eliminated(contexts, recipe), recipe))
+    guide = found.reference.cpu() if by_language else None
+    if by_language:
+        found = move_seeds(found, features)
     reference = found.reference.cpu()
     heat = cosine_map(features.float(), reference[None])[:, 0].cpu().numpy()
     evidence = Evidence(
@@ -109,7 +115,17 @@ def refer(
         notes=tuple(material.notes),
         pictures=Pictures.of(material.squares, heat),
     )
-    return Concept(request.name, request.aliases, text, reference, evidence=evidence)
+    medians = (sample or seen).medians(text, reference) if recipe.centre else None
+    return Concept(
+        request.name, request.aliases, text, reference, None, evidence, None, medians, guide
+    )
+
+
+def eliminated(contexts: Sequence[Concept], recipe: Recipe) -> list[Tensor]:
+    """The vectors of contexts that are compared with what the recipe co-segments."""
+    if recipe.cosegment == "encoder":
+        return [context.reference for context in contexts]
+    return [context.guide for context in contexts if context.guide is not None]
 
 
 def saliency(
@@ -123,9 +139,9 @@ def saliency(
 
     Args:
         dense: (n, d1, h1, w1), comparable with text.
-        features: (n, d2, h, w) of the encoder.
+        features: (n, d2, h, w), what is co-segmented.
         text: (d1,) of the concept.
-        eliminated: (d2,) references of contexts.
+        eliminated: (d2,) each, of contexts.
         recipe: whether language guides (``lgc``) and context is eliminated (``ce``), and the gain.
 
     Returns:
@@ -151,15 +167,6 @@ def _fetch(material: Material, index: Index, hits: Sequence[Hit]) -> None:
         # An archive may lose a file at any time; the others still tell what the concept is.
         except (ArchiveError, ImageError, OSError) as error:
             material.notes.append(f"{hit.id} was left out: {error}")
-
-
-@torch.no_grad()
-def _encode(models: Models, squares: Sequence[RGB]) -> tuple[Tensor, Tensor]:
-    parts = [
-        encode_shared(models.dense, models.encoder, batch(squares[i : i + _BATCH]))
-        for i in range(0, len(squares), _BATCH)
-    ]
-    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
 def _seeds(material: Material, found: Cosegmentation) -> tuple[Seed, ...]:

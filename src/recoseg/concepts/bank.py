@@ -206,6 +206,15 @@ class ConceptBank(Contents, Mapping[str, Concept]):
         """(C, d2) unit reference embeddings."""
         return torch.stack([concept.reference for concept in self.concepts])
 
+    @property
+    def medians(self) -> Tensor:
+        """(2, C) cosines of texts and of references that say neither yes nor no.
+
+        They are the archive's medians if the recipe centres, else 0.
+        """
+        known = [(c.medians if self.recipe.centre else None) or (0.0, 0.0) for c in self.concepts]
+        return torch.tensor(known).T
+
     def __getitem__(self, name: str) -> Concept:
         for concept in self.concepts:
             if concept.name == name:

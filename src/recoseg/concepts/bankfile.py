@@ -2,6 +2,7 @@
 
 header "recoseg"   JSON: format, recipe, models, concepts, contexts, digest of it all
 text, reference    (N, d1) and (N, d2), fp16 or fp32, concepts first, then other contexts
+guide              (N, d1) likewise (absent unless all have one)
 evidence           zlib-compressed JSON (may be absent)
 pictures           the thumbnails' JPEG files and heat maps end to end (may be absent)
 """
@@ -79,6 +80,9 @@ def write(path: Path, contents: Contents, dtype: str, evidence: str) -> None:
         "text": torch.stack([c.text for c in everyone]).to(DTYPES[dtype]),
         "reference": torch.stack([c.reference for c in everyone]).to(DTYPES[dtype]),
     }
+    guides = [c.guide for c in everyone if c.guide is not None]
+    if len(guides) == len(everyone):
+        tensors["guide"] = torch.stack(guides).to(DTYPES[dtype])
     if evidence != "none":
         tensors.update(_pack(everyone, pictures=evidence == "full"))
     header: dict[str, Any] = {
@@ -90,6 +94,7 @@ def write(path: Path, contents: Contents, dtype: str, evidence: str) -> None:
                 "aliases": list(c.aliases),
                 "threshold": c.threshold,
                 "levels": None if c.levels is None else list(c.levels),
+                **({} if c.medians is None else {"medians": list(c.medians)}),
             }
             for c in everyone
         ],
@@ -147,7 +152,8 @@ def read(path: Path) -> Contents:
 def _parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Contents:
     found = _unpack(tensors, len(header["concepts"]))
     texts, references = _float32(tensors["text"]), _float32(tensors["reference"])
-    rows = zip(header["concepts"], texts, references, found, strict=True)
+    guides = _float32(tensors["guide"]) if "guide" in tensors else [None] * len(texts)
+    rows = zip(header["concepts"], texts, references, guides, found, strict=True)
     everyone = [
         Concept(
             d["name"],
@@ -156,9 +162,12 @@ def _parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Contents
             reference,
             d["threshold"],
             evidence,
-            d.get("levels"),  # absent from banks that were calibrated before there were levels
+            # Absent from banks that were made before there were such.
+            d.get("levels"),
+            d.get("medians"),
+            guide,
         )
-        for d, text, reference, evidence in rows
+        for d, text, reference, guide, evidence in rows
     ]
     return Contents(
         tuple(everyone[: header["named"]]),

@@ -34,6 +34,10 @@ class Concept:
         evidence: what the reference was made from; None if it was not kept.
         levels: the score that each of ``SHARES`` of an archive's pixels does not reach; None if
             never calibrated.
+        medians: of the cosines of an archive's pixels with ``text`` and with ``reference``; None
+            if the recipe does not centre.
+        guide: (d1,) unit mean of the seeds in the dense language-image model's map, in the space of
+            ``text``; None if the recipe co-segments the encoder's pixels.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Concept:
     threshold: float | None = None
     evidence: Evidence | None = None
     levels: tuple[float, ...] | None = None
+    medians: tuple[float, float] | None = None
+    guide: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check every type, names and vectors."""
@@ -50,13 +56,19 @@ class Concept:
         object.__setattr__(self, "aliases", tuple(self.aliases))
         for word in (self.name, *self.aliases):
             _check_word(word)
-        for role in ("text", "reference"):
-            vector: Tensor = getattr(self, role)
+        for role in ("text", "reference", "guide"):
+            vector: Tensor | None = getattr(self, role)
+            if vector is None:
+                continue
             if vector.ndim != 1 or not len(vector) or not bool(vector.isfinite().all()):
                 raise InputError(
                     f"the {role} vector of {self.name!r} must be finite and of shape (d,), not "
                     f"{tuple(vector.shape)}."
                 )
+        if self.medians is not None:
+            object.__setattr__(self, "medians", tuple(self.medians))
+            if len(self.medians) != 2 or not all(-1 <= median <= 1 for median in self.medians):
+                raise InputError(f"the medians of {self.name!r} must be two cosines.")
         if self.levels is not None:
             object.__setattr__(self, "levels", tuple(self.levels))
             if len(self.levels) != len(SHARES) or not all(np.diff(self.levels) >= 0):

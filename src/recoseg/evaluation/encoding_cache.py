@@ -26,6 +26,7 @@ def cache_encodings(models: Models, most_bytes: int = MOST_BYTES) -> Models:
     if shared is models.dense and hasattr(models.dense, "dense_and_features"):
         both: Any = _Remembered(models.dense, "dense_and_features", most_bytes)
         return Models(models.retrieval, both, both)
+    # What is remembered is not run, so there is no pass for the other to share.
     dense: Any = _Remembered(models.dense, "dense", most_bytes // 2)
     encoder: Any = _Remembered(models.encoder, "features", most_bytes // 2)
     return Models(models.retrieval, dense, encoder)

@@ -119,20 +119,34 @@ class _SharedFields:
 
 def _encoding(segmenter: Segmenter) -> object:
     recipe = segmenter.bank.recipe
-    settings = (recipe.image_size, recipe.scales, recipe.gain, recipe.debias)
+    settings = (
+        (recipe.image_size, recipe.scales),
+        (recipe.gain, recipe.visual_gain, recipe.debias),
+    )
     return (*settings, *sorted(segmenter.bank.fingerprints.items()))
 
 
 def _maps(segmenters: Sequence[Segmenter], image: RGB) -> list[ScoreMaps]:
     """Each segmenter's maps of one image, encoded once for all."""
     scorers = [segmenter.scorer() for segmenter in segmenters]
-    texts, text_rows = _stacked([scorer.texts for scorer in scorers])
-    references, reference_rows = _stacked([scorer.references for scorer in scorers])
-    maps = Scorer(scorers[0].models, scorers[0].recipe, texts, references)(image)
+    texts, text_rows = _stacked([_with_levels(s.texts, s.text_levels) for s in scorers])
+    references, reference_rows = _stacked(
+        [_with_levels(s.references, s.reference_levels) for s in scorers]
+    )
+    vectors = [None if part is None else part[:, :-1] for part in (texts, references)]
+    levels = [None if part is None else part[:, -1] for part in (texts, references)]
+    maps = Scorer(scorers[0].models, scorers[0].recipe, *vectors, *levels)(image)
     return [
         ScoreMaps(_rows(maps.language, text), _rows(maps.visual, reference))
         for text, reference in zip(text_rows, reference_rows, strict=True)
     ]
+
+
+def _with_levels(vectors: Tensor | None, levels: Tensor | None) -> Tensor | None:
+    """(C, d + 1), each vector with its level behind it, so that equal rows have equal maps."""
+    if vectors is None or levels is None:
+        return vectors if vectors is None else torch.cat([vectors, vectors[:, :1] * 0], dim=1)
+    return torch.cat([vectors, levels.to(vectors)[:, None]], dim=1)
 
 
 def _stacked(parts: Sequence[Tensor | None]) -> tuple[Tensor | None, list[slice | None]]:

@@ -73,7 +73,8 @@ def encode_shared(
 ) -> tuple[Tensor, Tensor]:
     """Language-comparable map and visual features of the same pixels.
 
-    A model that is both and offers ``dense_and_features`` is run once, never twice.
+    A model that is both and offers ``dense_and_features`` is run once, never twice; so is one whose
+    inner map the encoder is, which then offers ``features_beside``.
 
     Returns:
         (B, d1, h1, w1) from ``joint.dense`` and (B, d2, h2, w2) from ``encoder.features``.
@@ -83,7 +84,9 @@ def encode_shared(
     if both is not None and joint is shared:
         dense, features = both(images)
         return dense, features
-    return joint.dense(images), encoder.features(images)
+    beside = getattr(encoder, "features_beside", None)
+    found: tuple[Tensor, Tensor] | None = None if beside is None else beside(joint, images)
+    return found or (joint.dense(images), encoder.features(images))
 
 
 def batch(images: Sequence[RGB]) -> Tensor:

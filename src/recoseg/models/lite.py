@@ -140,6 +140,14 @@ class Lite:
         return unit(features, dim=1), features
 
     @torch.inference_mode()
+    def dense_and_stage(self, images: Tensor, stages: int) -> tuple[Tensor, Tensor]:
+        """``dense`` and the raw map after the network's first ``stages`` stages, from one pass."""
+        early, late = split_trunk(self._trunk, stages)
+        inner = run_trunk(early, images, self.device)
+        features = late(inner) - self._head["visual_mean"][:, None, None]
+        return unit(features, dim=1), inner
+
+    @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """T texts to unit vectors (T, 1280) in the visual space."""
         centred = self._text.embed(texts) - self._head["text_mean"]
@@ -165,6 +173,13 @@ def load_trunk(weights: Path, device: str | torch.device = "cpu") -> nn.Module:
     fold_batch_norms(model)
     trunk = nn.Sequential(model.conv_stem, model.bn1, model.blocks, model.conv_head, model.bn2)
     return trunk.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def split_trunk(trunk: nn.Module, stages: int) -> tuple[nn.Module, nn.Module]:
+    """``load_trunk``'s network up to the end of so many of its stages, and the rest of it."""
+    stem, norm, blocks, *head = trunk.children()
+    parts = list(blocks.children())
+    return nn.Sequential(stem, norm, *parts[:stages]), nn.Sequential(*parts[stages:], *head)
 
 
 def run_trunk(trunk: nn.Module, images: Tensor, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""``lite:16``: an inner, finer feature map of ``lite``'s network, for comparing encoders."""
+"""``lite:16``: an inner, finer feature map of ``lite``'s network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-from recoseg.models.lite import IMAGE_WEIGHTS, load_trunk, run_trunk
+from recoseg.models.lite import IMAGE_WEIGHTS, Lite, load_trunk, run_trunk, split_trunk
 
 _VERSION = "lite:16 1: stage 5, (x - 127) / 128"
 _STAGES = 5
@@ -32,12 +32,18 @@ class LiteStage:
     def load(cls, device: str | torch.device = "cpu") -> LiteStage:
         """Load from the installed package; MissingWeights if it is absent or not as expected."""
         weights = IMAGE_WEIGHTS.find()
-        stem, norm, blocks, *_ = load_trunk(weights, device).children()
-        stages = list(blocks.children())[:_STAGES]
+        early, _ = split_trunk(load_trunk(weights, device), _STAGES)
         digest = hashlib.sha256(f"{_VERSION}\n{IMAGE_WEIGHTS.sha256}".encode()).hexdigest()
-        return cls(nn.Sequential(stem, norm, *stages), digest)
+        return cls(early, digest)
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
         """Float (B, 3, H, W) in [0, 1] to (B, 120, ceil(H / 16), ceil(W / 16))."""
         return run_trunk(self._trunk, images, self.device)
+
+    def features_beside(self, joint: object, images: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``joint.dense`` and ``features`` from one pass if ``joint`` is ``lite``; else None."""
+        if not isinstance(joint, Lite):
+            return None
+        dense, features = joint.dense_and_stage(images, _STAGES)
+        return dense, features

@@ -33,7 +33,7 @@ def bank_digest(bank: ConceptBank) -> str:
         sorted(bank.fingerprints.items()),
     )
     digest = hashlib.sha256(repr(facts).encode())
-    for vectors in (bank.texts, bank.references):
+    for vectors in (bank.texts, bank.references, *([bank.medians] if bank.recipe.centre else [])):
         digest.update(vectors.float().cpu().numpy().tobytes())
     return digest.hexdigest()
 

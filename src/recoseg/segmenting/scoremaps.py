@@ -29,7 +29,7 @@ class ScoreMaps:
 
     Attributes:
         language: (C, h, w) sigmoid(gain * cosine with the text), or None.
-        visual: (C, h', w') sigmoid(cosine with the reference), or None.
+        visual: (C, h', w') sigmoid(visual gain * cosine with the reference), or None.
     """
 
     language: Tensor | None
@@ -68,12 +68,16 @@ class Scorer:
         recipe: sizes, scales and gain.
         texts: (C, d1) text vectors, or None to leave language out.
         references: (C, d2) reference embeddings, or None for the DenseCLIP baseline.
+        text_levels: (C,) cosines with the texts that say neither yes nor no; None for 0.
+        reference_levels: (C,) the same of the references.
     """
 
     models: Models
     recipe: Recipe
     texts: Tensor | None
     references: Tensor | None
+    text_levels: Tensor | None = None
+    reference_levels: Tensor | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -100,12 +104,15 @@ class Scorer:
             step()
         if _large(image):
             cosines.append(self._tiled(image, step))
-        language = _mean([pair[0] for pair in cosines])
-        visual = _mean([pair[1] for pair in cosines])
+        language = _above(_mean([pair[0] for pair in cosines]), self.text_levels)
+        visual = _above(_mean([pair[1] for pair in cosines]), self.reference_levels)
+        recipe = self.recipe
         if language is not None:
             scene = language.mean(dim=(1, 2), keepdim=True)
-            language = torch.sigmoid(self.recipe.gain * (language - self.recipe.debias * scene))
-        return ScoreMaps(language, None if visual is None else torch.sigmoid(visual))
+            language = torch.sigmoid(recipe.gain * (language - recipe.debias * scene))
+        if visual is not None:
+            visual = torch.sigmoid(recipe.visual_gain * visual)
+        return ScoreMaps(language, visual)
 
     def _whole(self, image: RGB, scale: float) -> Tensor:
         size = round(self.recipe.image_size * scale)
@@ -205,6 +212,12 @@ def _cells(pixels: int, per_tile: int) -> int:
 def _tent(length: int, like: Tensor) -> Tensor:
     steps = torch.arange(length, device=like.device, dtype=like.dtype)
     return torch.minimum(steps + 1, length - steps)
+
+
+def _above(cosines: Tensor | None, levels: Tensor | None) -> Tensor | None:
+    if cosines is None or levels is None:
+        return cosines
+    return cosines - levels.to(cosines)[:, None, None]
 
 
 def _mean(maps: list[Tensor | None]) -> Tensor | None:

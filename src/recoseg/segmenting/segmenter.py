@@ -210,7 +210,7 @@ class Segmenter:
         recipe, bank = self.bank.recipe, self.bank
         references = bank.references if self.system == "reco" else None
         texts = bank.texts if recipe.denseclip or self.system == "denseclip" else None
-        return Scorer(self._models, recipe, texts, references)
+        return Scorer(self._models, recipe, texts, references, *bank.medians)
 
     def _competitors(self, maps: ScoreMaps) -> Tensor:
         if self.shortlist is None or self._usual is None:

@@ -24,7 +24,7 @@ from recoseg.learning.augment import augmented
 from recoseg.learning.plan import PRESETS, Plan, preset
 from recoseg.learning.pseudolabels import Ignoring, PseudoLabel, read_pseudo_labels, teach
 from recoseg.learning.sampling import Pair, Sampler, read_labels
-from recoseg.learning.team import SharedNorm, join_processes, share_norms
+from recoseg.learning.team import SharedNorm, Team, join_processes, share_norms
 from recoseg.learning.trainer import Trainer, balanced
 from recoseg.learning.validation import Labelled
 from recoseg.runs.jobs import gather
@@ -223,8 +223,8 @@ def test_a_finished_training_is_not_repeated(scenes, file):
     assert fit(scenes, file).losses == first.losses
 
 
-def test_interruption_saves_and_goes_on_with_the_same_curve(scenes, file, tmp_path, monkeypatch):
-    whole = fit(scenes, tmp_path / "whole.safetensors").losses
+def interrupt(monkeypatch, *training):
+    """Begin a training and send Ctrl-C during its third step."""
     step = Trainer.step
 
     def interrupting(self, batch):
@@ -232,10 +232,15 @@ def test_interruption_saves_and_goes_on_with_the_same_curve(scenes, file, tmp_pa
             os.kill(os.getpid(), signal.SIGINT)
         return step(self, batch)
 
-    monkeypatch.setattr(Trainer, "step", interrupting)
-    with pytest.raises(KeyboardInterrupt):
-        fit(scenes, file)
-    monkeypatch.setattr(Trainer, "step", step)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            fit(*training)
+
+
+def test_interruption_saves_and_goes_on_with_the_same_curve(scenes, file, tmp_path, monkeypatch):
+    whole = fit(scenes, tmp_path / "whole.safetensors").losses
+    interrupt(monkeypatch, scenes, file)
     assert fit(scenes, file).losses == whole
 
 
@@ -277,6 +282,42 @@ def test_a_kill_at_any_iteration_changes_nothing(scenes, file, tmp_path, trained
     assert resumed.losses == whole.losses
     ours, theirs = resumed.result.state_dict(), whole.result.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_training_draws_its_own_random_numbers_and_none_of_the_caller_s(
+    scenes, file, tmp_path, monkeypatch
+):
+    """Dropout of each step depends on seed and iteration, after a resumption too."""
+    plan = PLAN.replace(dropout=0.5, iterations=4)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    whole = fit(scenes, tmp_path / "whole.safetensors", plan)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    interrupt(monkeypatch, scenes, file, plan)
+    torch.rand(3)
+    resumed = fit(scenes, file, plan)
+    assert resumed.losses == whole.losses
+    ours, theirs = resumed.result.state_dict(), whole.result.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert fit(scenes, tmp_path / "o.safetensors", plan.replace(dropout=0.0)).losses != whole.losses
+
+
+@pytest.mark.parametrize("seeded", ["a step", "a network"])
+def test_the_seeds_of_other_devices_are_left_alone(monkeypatch, seeded):
+    """torch.manual_seed would seed every accelerator, now or when it is first used."""
+    calls = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", calls.append)
+    monkeypatch.setattr(torch.cuda, "manual_seed", calls.append)
+    before = torch.get_rng_state()
+    if seeded == "a network":
+        pupils.network()
+    else:
+        with join_processes("cpu") as team:
+            trainer = Trainer(pupils.network(), PLAN, 0, team)
+            trainer.step((torch.zeros(4, 3, 64, 64).byte(), torch.zeros(4, 64, 64).byte()))
+    assert not calls
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_nan_ends_it_and_leaves_the_last_checkpoint(scenes, file, monkeypatch):
@@ -418,6 +459,58 @@ def test_missing_weights_are_told_before_any_labelling(scenes, tmp_path, teacher
     with pytest.raises(RecosegError, match=r"nowhere.pth"):
         adaptation.adapt(teacher, scenes, tmp_path / "out", preset=plan, progress=False)
     assert not (tmp_path / "out/round-1").exists()
+
+
+MISSING = ("matplotlib", "segmentation_models_pytorch")
+
+
+@pytest.mark.parametrize("package", MISSING)
+def test_missing_packages_are_told_before_any_labelling(
+    scenes, tmp_path, teacher, monkeypatch, package
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(TrainingError, match=r"pip install 'recoseg\[train\]'"):
+        adaptation.adapt(
+            teacher, scenes, tmp_path / "out", preset=PLAN, device="cpu", progress=False
+        )
+    assert not (tmp_path / "out/round-1").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"output_stride": 7}, {"encoder": "random:vit_tiny_patch16_224"}]
+)
+def test_an_impossible_network_is_told_before_any_labelling(scenes, tmp_path, teacher, change):
+    plan = PLAN.replace(**change)
+    with pytest.raises(RecosegError, match=r"output_stride|cannot be DeepLabv3\+'s encoder"):
+        adaptation.adapt(teacher, scenes, tmp_path / "out", preset=plan, progress=False)
+    assert not (tmp_path / "out/round-1").exists()
+
+
+def test_a_batch_that_cannot_be_shared_is_told_before_any_labelling(scenes, tmp_path, teacher):
+    team = Team(0, 3, torch.device("cpu"))
+    round = adaptation._Round(
+        teacher, gather([scenes]), tmp_path / "r", adaptation.Settings(PLAN), team
+    )
+    with pytest.raises(TrainingError, match="cannot be shared by 3 processes"):
+        round.run()
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_cost_the_student(
+    scenes, tmp_path, teacher, monkeypatch
+):
+    def fails(*arguments):
+        raise RuntimeError("no font")
+
+    words = {"preset": PLAN, "device": "cpu", "progress": False}
+    with monkeypatch.context() as patch:
+        patch.setattr(adaptation.curves, "draw", fails)
+        with pytest.raises(RuntimeError, match="no font"):
+            adaptation.adapt(teacher, scenes, tmp_path / "out", **words)
+    stored = Student.open(tmp_path / "out/student.safetensors", "cpu")
+    assert json.loads((tmp_path / "out/report.json").read_text())["student"] == adaptation.STUDENT
+    assert adaptation.adapt(teacher, scenes, tmp_path / "out", **words).digest == stored.digest
+    assert (tmp_path / "out/curves.png").exists()
 
 
 # marks

@@ -19,13 +19,14 @@ from recoseg.learning.plan import Plan
 from recoseg.learning.pseudolabels import Ignoring, Teaching, read_pseudo_labels, teach
 from recoseg.learning.sampling import Sampler
 from recoseg.learning.team import Team, join_processes
-from recoseg.learning.trainer import Trainer
+from recoseg.learning.trainer import Trainer, architecture_of, check_batch
 from recoseg.learning.training import SAVE_EVERY, Watch, train
 from recoseg.models import encoders
 from recoseg.runs import identity
 from recoseg.runs.jobs import Job, gather
+from recoseg.segmenting.result import UNKNOWN
 from recoseg.segmenting.segmenter import Segmenter
-from recoseg.student.deeplab import Architecture, Network
+from recoseg.student.deeplab import Network
 from recoseg.student.student import Student
 from recoseg.typecheck import check_fields
 
@@ -97,7 +98,7 @@ def adapt(
         progress: as in ``track``.
 
     Raises:
-        TrainingError: the plan, the data or an earlier run in ``out`` do not allow it.
+        TrainingError: a package is missing, or plan, data or an earlier run in ``out`` forbid it.
         Locked: another process trains into ``out``.
         MissingWeights: the encoder's weights are not there; nothing starts from random silently.
     """
@@ -116,14 +117,21 @@ def _rounds(
     teacher: Segmenter | Student, jobs: list[Job], out: Path, settings: Settings, team: Team
 ) -> Student:
     """Each round's student is the next one's teacher; the last is the result."""
+    curves.check()
     reports = []
     for number in range(1, settings.rounds + 1):
-        student, report = _Round(teacher, jobs, out / f"round-{number}", settings, team).run()
+        home = out / f"round-{number}"
+        student, report, losses = _Round(teacher, jobs, home, settings, team).run()
         reports.append(report)
         teacher = student
+        if team.is_main:
+            # The pictures come last: one that fails must not cost the student.
+            if number == settings.rounds:
+                student.save(out / STUDENT)
+                _report(out, reports)
+            curves.draw(home / "curves.png", losses, settings.plan, report["validation"])
     if team.is_main:
-        student.save(out / STUDENT)
-        _report(out, reports)
+        durable.write(out / "curves.png", (home / "curves.png").read_bytes())
     team.barrier()
     return student
 
@@ -143,14 +151,17 @@ class _Round:
         self.settings, self.team = settings, team
         self._told: dict[str, Any] = {}
 
-    def run(self) -> tuple[Student, dict[str, Any]]:
+    def run(self) -> tuple[Student, dict[str, Any], list[float]]:
+        """The student, what is reported of it, and the loss of each step."""
         asked = self.settings
-        # Before hours of labelling, in case its weights are missing.
+        # All that may be impossible or missing is found before hours of labelling.
+        check_batch(asked.plan, self.team)
         encoder = encoders.find(asked.plan.encoder)
+        classes = sum(name != UNKNOWN for name in self.teacher.names)
+        architecture = architecture_of(asked.plan, encoder, classes)
+        network = Network.initialised(architecture, encoder, asked.seed)
         teaching = self._teach()
         self._told = self._provenance(teaching, encoder.origin)
-        architecture = _architecture(asked.plan, encoder, len(teaching.names))
-        network = Network.initialised(architecture, encoder, asked.seed)
         trainer = Trainer(network, asked.plan, asked.seed, self.team, teaching.shares)
         checkpoint = Checkpoint(self.home / "checkpoint.safetensors", self._identity())
 
@@ -165,15 +176,14 @@ class _Round:
             self.team.barrier()
             Checkpoint(watch.best, checkpoint.settings).restore(trainer)
         result = student(trainer.result)
-        if self.team.is_main:
-            curves.draw(self.home / "curves.png", losses, asked.plan, checkpoint.scores)
-        return result, {
+        report = {
             **result.provenance,
             "labels": dict(teaching.coverage),
             "failed": dict(teaching.failed),
             "loss": losses[-1],
             "validation": [{"iteration": t, "score": s} for t, s in checkpoint.scores],
         }
+        return result, report, losses
 
     @property
     def _selection(self) -> str:
@@ -220,19 +230,6 @@ class _Round:
         )
 
 
-def _architecture(wanted: Plan, encoder: encoders.Encoder, classes: int) -> Architecture:
-    return Architecture(
-        encoder.name,
-        wanted.output_stride,
-        wanted.channels,
-        wanted.dropout,
-        classes,
-        encoder.mean,
-        encoder.std,
-        wanted.short_side,
-    )
-
-
 def teacher_facts(teacher: Segmenter | Student) -> dict[str, Any]:
     """What decides a teacher's labels, of plain JSON types."""
     if isinstance(teacher, Student):
@@ -241,8 +238,5 @@ def teacher_facts(teacher: Segmenter | Student) -> dict[str, Any]:
 
 
 def _report(out: Path, reports: list[dict[str, Any]]) -> None:
-    last = len(reports)
     data = {"rounds": reports, "student": STUDENT, "selected": reports[-1]["selected"]}
     durable.write(out / "report.json", json.dumps(data, indent=1).encode())
-    curve = (out / f"round-{last}" / "curves.png").read_bytes()
-    durable.write(out / "curves.png", curve)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +14,24 @@ from recoseg.io import durable
 from recoseg.learning.plan import Plan
 
 
+def check() -> None:
+    """TrainingError unless matplotlib is installed."""
+    with optional_import("curves need matplotlib", "train", TrainingError):
+        import matplotlib.figure  # noqa: F401
+
+
 def draw(
-    path: Path, losses: Sequence[float], plan: Plan, scores: Sequence[tuple[int, float]] = ()
+    path: Path, losses: Sequence[float], plan: Plan, marks: Sequence[Mapping[str, Any]] = ()
 ) -> None:
     """Write a PNG of the loss (raw and smoothed), the learning rate, and the marks if any.
 
     Raises:
         TrainingError: matplotlib is not installed.
     """
-    with optional_import("curves need matplotlib", "train", TrainingError):
-        from matplotlib.figure import Figure
-    panels = 3 if scores else 2
+    check()
+    from matplotlib.figure import Figure
+
+    panels = 3 if marks else 2
     figure = Figure(figsize=(8, 2.6 * panels), layout="constrained")
     axes = figure.subplots(panels, 1, sharex=True)
     axes[0].plot(losses, color="0.8", linewidth=0.8)
@@ -33,8 +41,9 @@ def draw(
     axes[1].plot([plan.encoder_rate * plan.rate(t) for t in range(len(losses))], label="encoder")
     axes[1].set_ylabel("learning rate")
     axes[1].legend()
-    if scores:
-        axes[2].plot(*zip(*scores, strict=True), marker="o")
+    if marks:
+        iterations, scores = ([mark[key] for mark in marks] for key in ("iteration", "score"))
+        axes[2].plot(iterations, scores, marker="o")
         axes[2].set_ylabel("mIoU, %")
     axes[-1].set_xlabel("iteration")
     stream = io.BytesIO()

@@ -17,8 +17,9 @@ from recoseg.learning.augment import IGNORE
 from recoseg.learning.plan import Plan
 from recoseg.learning.sampling import Batch
 from recoseg.learning.team import Team, share_norms
+from recoseg.models.encoders import Encoder
 from recoseg.similarity import upsample
-from recoseg.student.deeplab import Network
+from recoseg.student.deeplab import Architecture, Network, seeded
 
 
 class Trainer:
@@ -44,12 +45,7 @@ class Trainer:
         shares: Sequence[float] | None = None,
     ) -> None:
         """Prepare for the first step; ``shares`` (C,) of the pixels per class are for balance."""
-        if plan.batch % (team.world * plan.accumulate):
-            raise TrainingError(
-                f"a batch of {plan.batch} cannot be shared by {team.world} processes with "
-                f"{plan.accumulate} parts each; choose a multiple of "
-                f"{team.world * plan.accumulate}."
-            )
+        check_batch(plan, team)
         self.network = network.to(team.device).to(memory_format=torch.channels_last)
         if team.world > 1:
             share_norms(self.network)
@@ -82,12 +78,15 @@ class Trainer:
         parts = list(
             zip(pixels.chunk(self.plan.accumulate), labels.chunk(self.plan.accumulate), strict=True)
         )
-        for i, (part, truth) in enumerate(parts):
-            with self._sync(last=i == len(parts) - 1):
-                loss = self._loss(part, truth) / valid
-                # The processes' gradients are averaged; the loss is a sum over all of them.
-                (loss * self.team.world).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+        # Dropout is drawn from the iteration, so that a resumed run draws the same.
+        seed = (self.seed * 1_000_003 + self.iteration) * 1009 + self.team.rank
+        with seeded(seed, self.team.device):
+            for i, (part, truth) in enumerate(parts):
+                with self._sync(last=i == len(parts) - 1):
+                    loss = self._loss(part, truth) / valid
+                    # The processes' gradients are averaged; the loss is a sum over all of them.
+                    (loss * self.team.world).backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
         value = float(self.team.sum(total))
         self._check(value)
         self.optimiser.step()
@@ -97,8 +96,6 @@ class Trainer:
         return value
 
     def _begin(self) -> None:
-        # Dropout is drawn from the iteration, so that a resumed run draws the same.
-        torch.manual_seed((self.seed * 1_000_003 + self.iteration) * 1009 + self.team.rank)
         self.network.train()
         if self.plan.frozen_norms:
             for module in self.network.encoder.modules():
@@ -150,6 +147,30 @@ class Trainer:
                 kept.lerp_(ours[name], 1 - decay)
             else:
                 kept.copy_(ours[name])
+
+
+def check_batch(plan: Plan, team: Team) -> None:
+    """TrainingError unless the processes can share a batch in equal parts."""
+    parts = team.world * plan.accumulate
+    if plan.batch % parts:
+        raise TrainingError(
+            f"a batch of {plan.batch} cannot be shared by {team.world} processes with "
+            f"{plan.accumulate} parts each; choose a multiple of {parts}."
+        )
+
+
+def architecture_of(plan: Plan, encoder: Encoder, classes: int) -> Architecture:
+    """The network that a plan trains on an encoder for so many classes."""
+    return Architecture(
+        encoder.name,
+        plan.output_stride,
+        plan.channels,
+        plan.dropout,
+        classes,
+        encoder.mean,
+        encoder.std,
+        plan.short_side,
+    )
 
 
 def _classes(network: Network) -> int:

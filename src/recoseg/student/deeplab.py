@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +88,7 @@ class Network(nn.Module):
     @classmethod
     def initialised(cls, architecture: Architecture, encoder: Encoder, seed: int) -> Network:
         """A network to train: the encoder from its weights, all else random from ``seed``."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed, torch.device("cpu")):
             network = cls(architecture)
         extractor: Any = network.encoder
         encoder.initialise(extractor.model)
@@ -111,6 +111,21 @@ class Network(nn.Module):
             head.bias.copy_(old.bias[list(rows)])  # type: ignore[union-attr]
         chosen.head = head
         return chosen
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw random numbers from ``seed``, on the CPU and on ``device``; then the caller's go on."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(cuda):
+        # torch.manual_seed would seed every device, now or when it is first used.
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
+        yield
 
 
 def fitted(pixels: Tensor, short_side: int) -> Tensor:

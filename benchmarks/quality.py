@@ -67,7 +67,7 @@ def labelled(data: Path, images: int | None) -> list[Dataset]:
 def lite0(work: Path) -> list[str]:
     """The maps of EfficientNet-Lite0, if its package is installed, from a file in timm's names."""
     try:
-        weights = encoders.find("lite0").weights or {}
+        weights = encoders.find_encoder("lite0").weights or {}
     except MissingWeights as error:
         print(f"left out: {error}")
         return []

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from recoseg.crf.refine import refine
-from recoseg.io.parallel import over
+from recoseg.io.parallel import parallel_map
 from recoseg.recipe import LITE
 
 SIZE, CLASSES = (360, 480), 11
@@ -41,7 +41,7 @@ def main() -> None:
     for _ in range(args.rounds):
         for workers, times in seconds.items():
             began = time.perf_counter()
-            sums.add(sum(over(labelled, jobs, workers)))
+            sums.add(sum(parallel_map(labelled, jobs, workers)))
             times.append(time.perf_counter() - began)
     if len(sums) > 1:
         raise SystemExit("the labels depend on the number of workers")

@@ -16,7 +16,7 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 from recoseg.cli.app import app
-from recoseg.cli.guide import explained
+from recoseg.cli.guide import format_help
 
 HEAD = """# Command line
 
@@ -76,7 +76,7 @@ def _verbs(group: Any, context: Any, words: tuple[str, ...]) -> Iterator[str]:
 
 def _prose(command: Any) -> str:
     """The help with its examples fenced."""
-    paragraphs = re.sub(r"\[/?bold\]", "**", explained(command.help)).split("\n\n")
+    paragraphs = re.sub(r"\[/?bold\]", "**", format_help(command.help)).split("\n\n")
     return "\n\n".join(
         f"```sh\n{inspect.cleandoc(text)}\n```" if text.startswith("    ") else text
         for text in paragraphs

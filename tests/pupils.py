@@ -19,11 +19,11 @@ import torch
 from recoseg.io import images
 from recoseg.learning.checkpoint import Checkpoint
 from recoseg.learning.plan import Plan
-from recoseg.learning.pseudolabels import Teaching, read_pseudo_labels, teach
+from recoseg.learning.pseudolabels import PseudoLabels, make_pseudo_labels, read_pseudo_labels
 from recoseg.learning.sampling import Sampler
 from recoseg.learning.team import join_processes
 from recoseg.learning.trainer import Trainer
-from recoseg.learning.training import Watch, train
+from recoseg.learning.training import TrainingHooks, train
 from recoseg.models import encoders
 from recoseg.runs.jobs import gather
 from recoseg.segmenting.result import Segmentation
@@ -69,12 +69,12 @@ def paint_scenes(folder: Path) -> Path:
     return folder
 
 
-def teaching(folder: Path, out: Path) -> Teaching:
-    return teach(gather([folder]), colour_segmenter, NAMES, out, {}, progress=False)
+def teaching(folder: Path, out: Path) -> PseudoLabels:
+    return make_pseudo_labels(gather([folder]), colour_segmenter, NAMES, out, {}, progress=False)
 
 
 def architecture(plan: Plan = PLAN, classes: int = len(NAMES)) -> Architecture:
-    encoder = encoders.find(plan.encoder)
+    encoder = encoders.find_encoder(plan.encoder)
     return Architecture(
         encoder.name,
         plan.output_stride,
@@ -87,7 +87,7 @@ def architecture(plan: Plan = PLAN, classes: int = len(NAMES)) -> Architecture:
 
 
 def network(plan: Plan = PLAN, seed: int = 0) -> Network:
-    return Network.initialised(architecture(plan), encoders.find(plan.encoder), seed)
+    return Network.initialised(architecture(plan), encoders.find_encoder(plan.encoder), seed)
 
 
 def student(seed: int = 0) -> Student:
@@ -102,7 +102,12 @@ def fit(folder: Path, labels: Path, file: Path, plan: Plan = PLAN, **watch) -> T
     sampler = Sampler(read_pseudo_labels(gather([folder]), NAMES, labels).pairs, plan, 0)
     with join_processes("cpu") as team:
         trainer = Trainer(network(plan), plan, 0, team)
-        train(trainer, sampler, Checkpoint(file, plan.to_dict()), Watch(progress=False, **watch))
+        train(
+            trainer,
+            sampler,
+            Checkpoint(file, plan.to_dict()),
+            TrainingHooks(progress=False, **watch),
+        )
     return trainer
 
 

@@ -83,7 +83,9 @@ def settle(monkeypatch, home: Path, page: str) -> dict[str, object]:
     bank = bank.with_thresholds(dict.fromkeys(words, 0.2))
     monkeypatch.setattr(recoseg.ConceptBank, "everyday", classmethod(lambda cls: bank))
     found = {"chelsea": images.read(home / "street.jpg")}
-    monkeypatch.setattr(showcase, "shipped", lambda: (found, {"chelsea": ["cat", "grass"]}))
+    monkeypatch.setattr(
+        showcase, "load_shipped_photos", lambda: (found, {"chelsea": ["cat", "grass"]})
+    )
     if "recoseg index photos photos.index" not in page:
         index = recoseg.Index.build("photos", home / "photos.index", model=toy, progress=False)
     if "concept build street.bank" not in page:

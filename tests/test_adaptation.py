@@ -20,12 +20,17 @@ from PIL import Image
 from recoseg.errors import InputError, RecosegError, TrainingError
 from recoseg.io import durable, images
 from recoseg.learning import adaptation
-from recoseg.learning.augment import augmented
+from recoseg.learning.augment import augment
 from recoseg.learning.plan import PRESETS, Plan, preset
-from recoseg.learning.pseudolabels import Ignoring, PseudoLabel, read_pseudo_labels, teach
+from recoseg.learning.pseudolabels import (
+    Ignoring,
+    PseudoLabel,
+    make_pseudo_labels,
+    read_pseudo_labels,
+)
 from recoseg.learning.sampling import Pair, Sampler, read_labels
 from recoseg.learning.team import SharedNorm, Team, join_processes, share_norms
-from recoseg.learning.trainer import Trainer, balanced
+from recoseg.learning.trainer import Trainer, balance_weights
 from recoseg.learning.validation import Labelled
 from recoseg.runs.jobs import gather
 from recoseg.similarity import upsample
@@ -65,7 +70,9 @@ def test_labels_are_paired_by_name_and_hold_what_the_teacher_says(scenes, tmp_pa
 
 def test_unsure_pixels_are_ignored_and_counted(scenes, tmp_path):
     asked = Ignoring(confidence=0.5)
-    made = teach(gather([scenes]), colour_segmenter, pupils.NAMES, tmp_path / "o", {}, asked, False)
+    made = make_pseudo_labels(
+        gather([scenes]), colour_segmenter, pupils.NAMES, tmp_path / "o", {}, asked, False
+    )
     labels = read_labels(made.pairs[0].labels)
     assert (labels[:8] == 255).all()
     assert (labels[8:] < 3).all()
@@ -97,14 +104,16 @@ def test_labels_are_kept_and_readable_by_others(scenes, tmp_path):
     def refuses(path):
         raise AssertionError(path)
 
-    again = teach(gather([scenes]), refuses, pupils.NAMES, tmp_path / "out", {}, progress=False)
+    again = make_pseudo_labels(
+        gather([scenes]), refuses, pupils.NAMES, tmp_path / "out", {}, progress=False
+    )
     assert again == first
     assert read_pseudo_labels(gather([scenes]), pupils.NAMES, tmp_path / "out").pairs == first.pairs
 
 
 def test_photos_below_a_folder_named_labels_are_labelled(scenes, tmp_path):
     shutil.copytree(scenes, tmp_path / "photos" / "labels")
-    made = teach(
+    made = make_pseudo_labels(
         gather([tmp_path / "photos"]),
         pupils.colour_segmenter,
         pupils.NAMES,
@@ -120,7 +129,7 @@ def test_a_broken_image_is_reported_and_nothing_but_ignored_is_refused(scenes, t
     made = teaching(scenes, tmp_path / "out")
     assert list(made.failed) == ["broken.png"]
     with pytest.raises(TrainingError, match="ignored"):
-        teach(
+        make_pseudo_labels(
             gather([scenes]),
             colour_segmenter,
             pupils.NAMES,
@@ -140,7 +149,7 @@ def test_a_crop_keeps_labels_on_their_pixels(tmp_path):
     labels = (image[:, :, 0] > 0).astype(np.uint8)
     plan = PLAN.replace(jitter_share=0.0, blur_share=0.0, scale=(0.5, 2.0))
     for seed in range(20):
-        pixels, mask = augmented(image, labels, plan, np.random.default_rng(seed))
+        pixels, mask = augment(image, labels, plan, np.random.default_rng(seed))
         assert pixels.shape == (3, 64, 64)
         assert mask.shape == (64, 64)
         inside = mask != 255
@@ -504,7 +513,7 @@ def test_a_picture_that_cannot_be_drawn_does_not_cost_the_student(
 
     words = {"preset": PLAN, "device": "cpu", "progress": False}
     with monkeypatch.context() as patch:
-        patch.setattr(adaptation.curves, "draw", fails)
+        patch.setattr(adaptation.curves, "draw_curves", fails)
         with pytest.raises(RuntimeError, match="no font"):
             adaptation.adapt(teacher, scenes, tmp_path / "out", **words)
     stored = Student.open(tmp_path / "out/student.safetensors", "cpu")
@@ -541,11 +550,11 @@ def test_a_right_segmenter_has_a_full_mark(scenes, tmp_path):
 
 def test_balanced_weights_are_one_in_the_mean_pixel():
     shares = [0.64, 0.36, 0.0]
-    assert balanced(shares, 0).tolist() == [1, 1, 1]
-    half = balanced(shares, 0.5).double()
+    assert balance_weights(shares, 0).tolist() == [1, 1, 1]
+    half = balance_weights(shares, 0.5).double()
     assert half[0] / half[1] == pytest.approx((0.36 / 0.64) ** 0.5, rel=1e-6)
     assert float(half @ torch.tensor(shares).double()) == pytest.approx(1)
-    whole = balanced(shares, 1).double() * torch.tensor(shares).double()
+    whole = balance_weights(shares, 1).double() * torch.tensor(shares).double()
     assert whole.tolist() == pytest.approx([0.5, 0.5, 0])
 
 
@@ -559,7 +568,7 @@ def test_the_balanced_loss_is_the_weighted_mean():
         labels = torch.randint(0, 3, (4, 64, 64), generator=generator).byte()
         labels[:, :8] = 255
         network = copy.deepcopy(trainer.network).train()
-        weights = balanced([0.7, 0.2, 0.1], 0.5)
+        weights = balance_weights([0.7, 0.2, 0.1], 0.5)
         with torch.no_grad():
             logits = upsample(network(pixels.float() / 255), (64, 64)).log_softmax(1)
         lost = mass = 0.0

@@ -385,10 +385,11 @@ class TestOpen:
             Archive.open(tmp_path)
 
     def test_photos_that_cannot_be_read_are_told_beside_those_that_can(self, photos):
-        assert Archive.open(photos).unread is None
+        assert Archive.open(photos).unread_note is None
         (photos / "a.heic").touch()
         assert (
-            Archive.open(photos).unread == "1 HEIC photo cannot be read; convert them to JPEG first"
+            Archive.open(photos).unread_note
+            == "1 HEIC photo cannot be read; convert them to JPEG first"
         )
 
     def test_the_first_reason_is_told(self, tmp_path):

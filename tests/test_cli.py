@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from recoseg import recipe
 from recoseg.cli.app import app
-from recoseg.cli.guide import explained
+from recoseg.cli.guide import format_help
 from recoseg.concepts.bank import ConceptBank
 from recoseg.io import images
 from recoseg.models import catalogue, registry
@@ -533,11 +533,11 @@ def test_every_verb_has_an_example_and_a_panel():
 
 
 def test_help_is_reflowed_for_narrow_terminals_and_keeps_its_examples():
-    told = explained(
+    told = format_help(
         "One line.\n\n    Words that\n    go on.\n\n    Example:\n        a b\n        c\n"
     )
     assert told == "One line.\n\nWords that go on.\n\n[bold]Example[/bold]\n\n    a b\n    c"
-    assert explained(told) == told
+    assert format_help(told) == told
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
@@ -560,7 +560,7 @@ def test_an_unexpected_error_is_one_sentence_unless_debugging(monkeypatch, debug
     def broken():
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(catalogue, "entries", broken)
+    monkeypatch.setattr(catalogue, "list_models", broken)
     monkeypatch.setenv("RECOSEG_DEBUG", "1" if debug else "0")
     result = CliRunner().invoke(app, ["models"])
     assert result.exit_code == 1
@@ -579,14 +579,14 @@ def test_ctrl_c_is_one_sentence_and_exit_status_130(monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(catalogue, "entries", interrupted)
+    monkeypatch.setattr(catalogue, "list_models", interrupted)
     result = run("models", status=130)
     assert result.stderr.startswith("recoseg: stopped")
 
 
 def test_models_lists_the_catalogue():
     listed = data("models")
-    assert [row["id"] for row in listed] == [entry.id for entry in catalogue.entries()]
+    assert [row["id"] for row in listed] == [entry.id for entry in catalogue.list_models()]
     assert {len(row) for row in lines("models")} == {6}
     paper = next(row for row in listed if row["id"] == recipe.PAPER.retrieval)
     assert paper["aliases"] == ["ViT-L/14@336px"]
@@ -657,7 +657,7 @@ def slow():
     print("ready", flush=True)
     time.sleep(60)
 
-catalogue.entries = slow
+catalogue.list_models = slow
 sys.argv = ["recoseg", "models"]
 main()
 """

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from recoseg.io.filetypes import described, remedy, suffixes, unread
+from recoseg.io.filetypes import count_suffixes, describe_counts, remedy, unread_note
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from recoseg.io.filetypes import described, remedy, suffixes, unread
     ],
 )
 def test_what_is_there_is_said_in_words(names, words):
-    assert described(suffixes(names)) == words
+    assert describe_counts(count_suffixes(names)) == words
 
 
 @pytest.mark.parametrize(
@@ -35,15 +35,15 @@ def test_what_is_there_is_said_in_words(names, words):
     ],
 )
 def test_the_remedy_fits_the_commonest_kind_that_has_one(names, words):
-    assert words in (remedy(suffixes(names)) or "")
+    assert words in (remedy(count_suffixes(names)) or "")
 
 
 def test_there_is_no_remedy_for_what_is_not_known():
-    assert remedy(suffixes(["a.txt", "b"])) is None
+    assert remedy(count_suffixes(["a.txt", "b"])) is None
 
 
 def test_only_photos_are_worth_a_note_beside_others():
-    assert unread(suffixes(["a.txt", "b.pdf", "c.zip"])) is None
-    assert unread(suffixes(["a.txt", "b.CR2", "c.heic", "d.heic"])) == (
+    assert unread_note(count_suffixes(["a.txt", "b.pdf", "c.zip"])) is None
+    assert unread_note(count_suffixes(["a.txt", "b.CR2", "c.heic", "d.heic"])) == (
         "2 HEIC photos and 1 raw photo cannot be read; convert them to JPEG first"
     )

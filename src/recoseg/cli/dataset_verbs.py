@@ -74,7 +74,7 @@ def check(
     from recoseg.datasets.inspection import inspect
 
     found = datasets.open(
-        dataset, folder, split, variant, names=named(classes), listing=listing, strict=False
+        dataset, folder, split, variant, names=split_names(classes), listing=listing, strict=False
     )
     findings = inspect(found, progress=not quiet)
     total = max(1, sum(findings.pixels))
@@ -97,12 +97,12 @@ def check(
         raise typer.Exit(BAD_INPUT)
 
 
-def named(classes: str | None) -> list[str] | None:
+def split_names(classes: str | None) -> list[str] | None:
     """Names of a comma-separated list."""
     return None if classes is None else [name.strip() for name in classes.split(",")]
 
 
-def opened(
+def open_dataset(
     name: str,
     folder: Path,
     protocol: str,
@@ -121,7 +121,7 @@ def opened(
         folder,
         split or wanted.split,
         wanted.variant,
-        names=named(classes),
+        names=split_names(classes),
         listing=listing,
     )
     return found if limit is None else found.sample(limit)

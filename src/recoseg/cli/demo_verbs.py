@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recoseg.cli.output import Json, Quiet, check_output_folder, say, show, warn
+from recoseg.cli.output import Json, Quiet, check_output_folder, say, show, warn_unread
 from recoseg.errors import InputError
 
 CONCEPTS = "sky,tree,grass,water,building,road,person"
@@ -43,13 +43,13 @@ def demo(
         raise InputError("--concepts names nothing; give names with commas between.")
     check_output_folder(out)
     if photos is not None:
-        warn(Archive.open(photos).unread)  # a wrong path is told before minutes of work
+        warn_unread(Archive.open(photos).unread_note)  # a wrong path is told before minutes of work
     tell = (lambda line: None) if quiet else say
     made = []
-    if photos is None or showcase.shipped()[0]:
-        made.append(showcase.everyday(out, tell))
+    if photos is None or showcase.load_shipped_photos()[0]:
+        made.append(showcase.demo_everyday(out, tell))
     if photos is not None:
-        made.append(showcase.own(out, str(photos), names, tell, progress=not quiet))
+        made.append(showcase.demo_own_photos(out, str(photos), names, tell, progress=not quiet))
     tell("Look at:")
     found = [str(page.resolve()) for page in made]
     show({"pages": found}, ("page",), [(page,) for page in found], as_json=as_json)

@@ -48,17 +48,17 @@ class Verbs(TyperGroup):
         """The verb, with its help made ready to be shown."""
         found = super().get_command(ctx, cmd_name)
         if found is not None:
-            found.help = explained(found.help or "")
+            found.help = format_help(found.help or "")
         return found
 
 
-def explained(docstring: str) -> str:
+def format_help(docstring: str) -> str:
     """Each paragraph on one line, to be wrapped where it is shown; examples as they stand."""
     text = _EXAMPLES.sub(r"[bold]\1[/bold]\n\n", inspect.cleandoc(docstring))
-    return "\n\n".join(_reflowed(paragraph) for paragraph in text.split("\n\n"))
+    return "\n\n".join(_reflow(paragraph) for paragraph in text.split("\n\n"))
 
 
-def _reflowed(paragraph: str) -> str:
+def _reflow(paragraph: str) -> str:
     if re.search(r"^ ", paragraph, flags=re.MULTILINE):
         return paragraph
     return paragraph.replace("\n", " ")

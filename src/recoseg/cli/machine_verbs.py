@@ -26,7 +26,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         return
     from recoseg.models import catalogue
 
-    found = catalogue.entries()
+    found = catalogue.list_models()
     rows = [
         (
             entry.id,

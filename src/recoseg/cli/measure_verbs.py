@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recoseg.cli.concept_options import IndexOption
-from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, opened
+from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, open_dataset
 from recoseg.cli.measured import USUAL, Measured, asked_protocol, protocol_names
 from recoseg.cli.output import Device, Json, Quiet, check_output_folder, say, show
 from recoseg.evaluation.wordlists import LISTS
@@ -94,7 +94,7 @@ def evaluate(
     from recoseg.evaluation.gallery import gallery as draw
 
     check_output_folder(out)
-    found = opened(dataset, folder, protocol, split, classes, listing, limit)
+    found = open_dataset(dataset, folder, protocol, split, classes, listing, limit)
     shown = asked_protocol(protocol, words, bank)
     source = (bank, index, student, predictions or (), match)
     asked = Measured(*source, system or USUAL, recipe, device, quiet)

@@ -81,7 +81,7 @@ def check_output_folder(path: Path) -> Path:
     return durable.check_writable(path)
 
 
-def gathered(given: Sequence[str], out: Path) -> list[Job]:
+def gather_images(given: Sequence[str], out: Path) -> list[Job]:
     """The images to segment into ``out``, both looked at before a model is loaded.
 
     What is passed over because its format cannot be read, though it is a photo, is said.
@@ -92,11 +92,11 @@ def gathered(given: Sequence[str], out: Path) -> list[Job]:
     passed = Counter[str]()
     found = jobs.gather(given, leave_out=out, others=passed)
     batch.ready(out)
-    warn(filetypes.unread(passed))
+    warn_unread(filetypes.unread_note(passed))
     return found
 
 
-def warn(unread: str | None) -> None:
+def warn_unread(unread: str | None) -> None:
     """A note on stderr about photos that are left out; nothing for None."""
     if unread is not None:
         say(f"note: {unread}.")

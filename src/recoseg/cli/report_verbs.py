@@ -57,7 +57,9 @@ def _evaluation(path: Path, out: Path | None, as_json: bool) -> None:
 
     read = reportfile.read(path)
     folder = path if path.is_dir() else path.parent
-    page = pages.write(out or folder / "report.html", benchmarkpage.benchmark(read, folder))
+    page = pages.write(
+        out or folder / "report.html", benchmarkpage.render_benchmark_page(read, folder)
+    )
     say(f"wrote {page}")
     systems = [
         {"system": system.name, "accuracy": system.accuracy, "miou": system.miou}
@@ -81,8 +83,8 @@ def _bank(
     bank = open_bank(source)
     opened = Index.open(index) if index is not None else None
     files = Files(source) if index is None else Files(source, str(index))
-    judged = checkup.look_over(bank, opened, device)
-    html = conceptpage.concepts(bank, judged, files, opened)
+    judged = checkup.judge_bank(bank, opened, device)
+    html = conceptpage.render_concept_page(bank, judged, files, opened)
     page = pages.write(out or Path(source).with_suffix(".html"), html)
     say(f"wrote {page}")
     rows = [
@@ -98,7 +100,7 @@ def _bank(
     data = {
         "page": str(page),
         "index": None if index is None else str(index),
-        "concepts": conceptpage.described(judged, files),
+        "concepts": conceptpage.to_json(judged, files),
     }
     columns = ("concept", "photos", "agreement", "stands out", "findings")
     show(data, columns, rows, as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recoseg.cli.output import Device, Json, Quiet, gathered, say, show
+from recoseg.cli.output import Device, Json, Quiet, gather_images, say, show
 from recoseg.cli.segment_options import (
     Bank,
     Concepts,
@@ -61,7 +61,7 @@ def segment(
         recoseg segment photos --concepts cat,grass,sky --out seen
         recoseg segment "photos/*.jpg" --bank street.bank --out streets
     """
-    found = gathered(images, out)
+    found = gather_images(images, out)
     from recoseg.learning import adaptation
     from recoseg.runs import batch
 

@@ -127,9 +127,8 @@ class ConceptBank(Contents, Mapping[str, Concept]):
     def drop(self, names: str | Collection[str]) -> ConceptBank:
         """A bank without some concepts; its contexts stay."""
         gone = {self[name].name for name in ([names] if isinstance(names, str) else names)}
-        return dataclasses.replace(
-            self, concepts=tuple(c for c in self.concepts if c.name not in gone)
-        )
+        kept = tuple(concept for concept in self.concepts if concept.name not in gone)
+        return dataclasses.replace(self, concepts=kept)
 
     def subset(self, names: Sequence[str]) -> ConceptBank:
         """A bank of some concepts, in the order given."""
@@ -208,10 +207,7 @@ class ConceptBank(Contents, Mapping[str, Concept]):
 
     @property
     def medians(self) -> Tensor:
-        """(2, C) cosines of texts and of references that say neither yes nor no.
-
-        They are the archive's medians if the recipe centres, else 0.
-        """
+        """(2, C) medians over the archive of text and reference cosines; 0 without centring."""
         known = [(c.medians if self.recipe.centre else None) or (0.0, 0.0) for c in self.concepts]
         return torch.tensor(known).T
 
@@ -250,6 +246,5 @@ def _unknown(name: object, names: Sequence[str]) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    if not names:
-        return "nothing"
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more if names else "nothing"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recoseg.datasets import camvid, cocostuff, firenet, folder, kitti_step, pascal_context, tables
-from recoseg.datasets.base import Dataset, Family, Loaded, Sample
+from recoseg.datasets.base import Dataset, Family, LoadedSplit, Sample
 from recoseg.datasets.parallel import ADE20K, CITYSCAPES, MSRC, PASCAL_VOC
 from recoseg.datasets.tables import ClassTable
 from recoseg.errors import DatasetError, InputError
@@ -30,7 +30,7 @@ FAMILIES = {family.name: family for family in (*_FAMILIES, MSRC)}
 
 
 @dataclass(frozen=True)
-class Entry:
+class DatasetEntry:
     """A line of the list of datasets: its name, variants of its classes and its layout."""
 
     name: str
@@ -38,12 +38,12 @@ class Entry:
     layout: str
 
 
-def available() -> list[Entry]:
+def available() -> list[DatasetEntry]:
     """Every dataset that ``open`` knows."""
     return [
-        Entry(
+        DatasetEntry(
             family.name,
-            tuple(tables.stored(family.stored)["variants"]) if family.stored else (),
+            tuple(tables.read_stored(family.stored)["variants"]) if family.stored else (),
             family.about,
         )
         for family in FAMILIES.values()
@@ -113,7 +113,7 @@ def open(
 
 def _table(
     family: Family,
-    loaded: Loaded,
+    loaded: LoadedSplit,
     variant: str | None,
     names: Sequence[str] | None,
     root: Path,

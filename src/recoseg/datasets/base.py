@@ -113,7 +113,7 @@ class Dataset:
         return self.table.decode(self.values(sample), sample.label)
 
 
-def png(sample: Sample) -> Values:
+def read_png(sample: Sample) -> Values:
     """The values of a one-channel label map, palette or grey, 8 or 16 bits."""
     return read_values(sample.label)
 
@@ -140,7 +140,7 @@ def read_pixels(file: Path) -> Values:
     return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
 
 
-def found(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, Path]:
+def find_files(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, Path]:
     """Files below a folder by their id: the relative path without ``ending`` and suffix.
 
     Two files of one id are a DatasetError.
@@ -157,12 +157,12 @@ def found(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, 
     return files
 
 
-def paired(
+def pair_files(
     pictures: Mapping[str, Path], labels: Mapping[str, Path], listing: Path | None = None
 ) -> Pairs:
     """Images and label maps of equal ids; of a list's ids alone, if there is one."""
     every = sorted(set(pictures) | set(labels))
-    wanted = list(dict.fromkeys(listed(listing))) if listing else every
+    wanted = list(dict.fromkeys(read_list(listing))) if listing else every
     samples, problems = [], []
     for id in wanted:
         if id not in pictures:
@@ -174,7 +174,7 @@ def paired(
     return Pairs(tuple(samples), tuple(problems))
 
 
-def listed(file: Path) -> list[str]:
+def read_list(file: Path) -> list[str]:
     """The first word of each line of a split's list."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -184,7 +184,7 @@ def listed(file: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedSplit:
     """What a family finds in a folder.
 
     Attributes:
@@ -194,7 +194,7 @@ class Loaded:
     """
 
     pairs: Pairs
-    values: Callable[[Sample], Values] = png
+    values: Callable[[Sample], Values] = read_png
     table: ClassTable | None = None
 
 
@@ -215,5 +215,5 @@ class Family:
     about: str
     split: str
     present: Callable[[Path], bool]
-    load: Callable[[Path, str, Path | None], Loaded]
+    load: Callable[[Path, str, Path | None], LoadedSplit]
     stored: str | None

@@ -14,8 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recoseg.datasets import folder
-from recoseg.datasets.base import Family, Loaded, Sample, Values, found, paired, read_pixels
-from recoseg.datasets.tables import stored
+from recoseg.datasets.base import (
+    Family,
+    LoadedSplit,
+    Sample,
+    Values,
+    find_files,
+    pair_files,
+    read_pixels,
+)
+from recoseg.datasets.tables import read_stored
 from recoseg.errors import DatasetError
 
 _RAW, _PAINTED = "701_StillsRaw_full", "LabeledApproved_full"
@@ -28,18 +36,18 @@ def _present(root: Path) -> bool:
     )
 
 
-def _load(root: Path, split: str, listing: Path | None) -> Loaded:
+def _load(root: Path, split: str, listing: Path | None) -> LoadedSplit:
     if (root / _PAINTED).is_dir():
-        pictures = found(root / _RAW, (".png",))
-        labels = found(root / _PAINTED, (".png",), "_L")
-        return Loaded(paired(pictures, labels, listing), _gathered)
+        pictures = find_files(root / _RAW, (".png",))
+        labels = find_files(root / _PAINTED, (".png",), "_L")
+        return LoadedSplit(pair_files(pictures, labels, listing), _decode_colours)
     if not (root / f"{split}annot").is_dir():
         return folder.load(root, split, listing)
-    labels = found(root / f"{split}annot", (".png",))
-    return Loaded(paired(found(root / split, (".png", ".jpg")), labels, listing))
+    labels = find_files(root / f"{split}annot", (".png",))
+    return LoadedSplit(pair_files(find_files(root / split, (".png", ".jpg")), labels, listing))
 
 
-def _gathered(sample: Sample) -> Values:
+def _decode_colours(sample: Sample) -> Values:
     """Ids of the 11 classes from the 32 colours."""
     pixels = read_pixels(sample.label)
     if pixels.ndim != 3:
@@ -59,7 +67,7 @@ def _gathered(sample: Sample) -> Values:
 def _paints() -> NDArray[np.int16]:
     table = np.full(1 << 24, _ABSENT, np.int16)
     table[0] = _VOID
-    for row in stored("camvid")["classes"]:
+    for row in read_stored("camvid")["classes"]:
         for red, green, blue in row["paints"]:
             table[(red << 16) + (green << 8) + blue] = row["id"]
     return table

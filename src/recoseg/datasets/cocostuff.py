@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recoseg.datasets.base import Family, Loaded, found, paired
+from recoseg.datasets.base import Family, LoadedSplit, find_files, pair_files
 from recoseg.errors import DatasetError
 
 _LISTS = {"": "Coco164kFull_Stuff_Coarse.txt", "7": "Coco164kFull_Stuff_Coarse_7.txt"}
@@ -22,14 +22,14 @@ def _present(root: Path) -> bool:
     )
 
 
-def _load(root: Path, split: str, listing: Path | None) -> Loaded:
+def _load(root: Path, split: str, listing: Path | None) -> LoadedSplit:
     half, _, which = split.partition("-")
     folder = f"{half}2017"
-    pictures = found(_home(root, _IMAGE_HOMES, folder), (".jpg", ".jpeg", ".png"))
-    labels = found(_home(root, _LABEL_HOMES, folder), (".png",))
+    pictures = find_files(_home(root, _IMAGE_HOMES, folder), (".jpg", ".jpeg", ".png"))
+    labels = find_files(_home(root, _LABEL_HOMES, folder), (".png",))
     if which == "all" and listing is None:
-        return Loaded(paired(pictures, labels))
-    return Loaded(paired(pictures, labels, listing or _curated(root, folder, which)))
+        return LoadedSplit(pair_files(pictures, labels))
+    return LoadedSplit(pair_files(pictures, labels, listing or _curated(root, folder, which)))
 
 
 def _home(root: Path, homes: tuple[str, ...], folder: str) -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from recoseg.datasets import tables
-from recoseg.datasets.base import Family, Loaded, Pairs, Sample, Values, listed
+from recoseg.datasets.base import Family, LoadedSplit, Pairs, Sample, Values, read_list
 from recoseg.datasets.tables import ClassTable
 from recoseg.errors import DatasetError
 
@@ -32,9 +32,9 @@ def _present(root: Path) -> bool:
     return any(_is_coco(file) for file in _files(root))
 
 
-def _load(root: Path, split: str, listing: Path | None) -> Loaded:
-    file = _chosen(root, split)
-    data = _parsed(file)
+def _load(root: Path, split: str, listing: Path | None) -> LoadedSplit:
+    file = _choose_file(root, split)
+    data = _parse(file)
     try:
         shapes: dict[object, list[Row]] = {row["id"]: [] for row in data["images"]}
         for row in data["annotations"]:
@@ -49,11 +49,11 @@ def _load(root: Path, split: str, listing: Path | None) -> Loaded:
 
     def values(sample: Sample) -> Values:
         row, own = photos[sample.id]
-        return _drawn(row, own, index, file)
+        return _draw_polygons(row, own, index, file)
 
-    wanted = set(listed(listing)) if listing else set(photos)
+    wanted = set(read_list(listing)) if listing else set(photos)
     rows = {id: row for id, (row, _) in sorted(photos.items()) if id in wanted}
-    return Loaded(_pairs(root, split, file, rows), values, table)
+    return LoadedSplit(_pairs(root, split, file, rows), values, table)
 
 
 def _table(categories: list[Row], file: Path) -> ClassTable:
@@ -62,7 +62,7 @@ def _table(categories: list[Row], file: Path) -> ClassTable:
     return tables.plain(names, aliases={BACKGROUND: _SURROUNDINGS}, source=str(file))
 
 
-def _drawn(row: Row, shapes: list[Row], index: Mapping[int, int], file: Path) -> Values:
+def _draw_polygons(row: Row, shapes: list[Row], index: Mapping[int, int], file: Path) -> Values:
     """(H, W) class indices of one photo's polygons, the largest first."""
     canvas = Image.new("I", (int(row["width"]), int(row["height"])), 0)
     brush = ImageDraw.Draw(canvas)
@@ -111,7 +111,7 @@ def _files(root: Path) -> list[Path]:
     return [*sorted((root / "annotations").glob("*.json")), *sorted(root.glob("*.json"))]
 
 
-def _chosen(root: Path, split: str) -> Path:
+def _choose_file(root: Path, split: str) -> Path:
     files = [file for file in _files(root) if _is_coco(file)]
     named = [file for file in files if split in file.stem]
     if len(named) == 1 or len(files) == 1:
@@ -124,12 +124,12 @@ def _chosen(root: Path, split: str) -> Path:
 
 def _is_coco(file: Path) -> bool:
     try:
-        return _parsed(file).keys() >= _KEYS
+        return _parse(file).keys() >= _KEYS
     except DatasetError:
         return False
 
 
-def _parsed(file: Path) -> Row:
+def _parse(file: Path) -> Row:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recoseg.datasets import tables
-from recoseg.datasets.base import Family, Loaded, found, paired
+from recoseg.datasets.base import Family, LoadedSplit, find_files, pair_files
 from recoseg.datasets.tables import ClassTable
 from recoseg.errors import DatasetError
 from recoseg.io.images import SUFFIXES
@@ -21,16 +21,16 @@ _VOID_NAMES = ("unknown", "void")
 _MASKS = (".png", ".tif", ".tiff", ".bmp")
 
 
-def load(root: Path, split: str, listing: Path | None) -> Loaded:
+def load(root: Path, split: str, listing: Path | None) -> LoadedSplit:
     """Pairs of ``<root>/images`` and ``<root>/masks``, or of the same two below ``<split>``."""
     home = next((place for place in (root, root / split) if _present(place)), None)
     if home is None:
         raise DatasetError(f"{root} has no images/ and masks/, nor has its folder {split}.")
-    pictures = found(home / "images", tuple(SUFFIXES))
-    labels = found(home / "masks", _MASKS)
+    pictures = find_files(home / "images", tuple(SUFFIXES))
+    labels = find_files(home / "masks", _MASKS)
     names = _names_file((home, home / "masks", root))
-    return Loaded(
-        paired(pictures, labels, listing),
+    return LoadedSplit(
+        pair_files(pictures, labels, listing),
         table=None if names is None else read_names(names),
     )
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from recoseg.datasets.base import Dataset, Sample
 from recoseg.errors import DatasetError
-from recoseg.io.parallel import over
+from recoseg.io.parallel import parallel_map
 from recoseg.io.progress import Progress, track
 
 _MOST_PROBLEMS = 50
@@ -68,7 +68,7 @@ def inspect(dataset: Dataset, *, workers: int = 2, progress: Progress = True) ->
         except (DatasetError, OSError) as error:
             return str(error)
 
-    seen = over(look, dataset.samples, workers)
+    seen = parallel_map(look, dataset.samples, workers)
     for found in track(seen, len(dataset), "checking", progress):
         if isinstance(found, str):
             problems.append(found)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recoseg.datasets.base import Family, Loaded, Sample, Values, found, paired, read_pixels
+from recoseg.datasets.base import (
+    Family,
+    LoadedSplit,
+    Sample,
+    Values,
+    find_files,
+    pair_files,
+    read_pixels,
+)
 from recoseg.errors import DatasetError
 
 VAL_SEQUENCES = ("0002", "0006", "0007", "0008", "0010", "0013", "0014", "0016", "0018")
@@ -14,9 +22,9 @@ def _present(root: Path) -> bool:
     return (root / "panoptic_maps").is_dir()
 
 
-def _load(root: Path, split: str, listing: Path | None) -> Loaded:
-    labels = found(root / "panoptic_maps" / split, (".png",))
-    pictures = found(_frames(root, split), (".png", ".jpg"))
+def _load(root: Path, split: str, listing: Path | None) -> LoadedSplit:
+    labels = find_files(root / "panoptic_maps" / split, (".png",))
+    pictures = find_files(_frames(root, split), (".png", ".jpg"))
     if not (root / "images").is_dir():
         # One folder holds the frames of both splits; the sequence's number says which it is.
         pictures = {
@@ -24,7 +32,7 @@ def _load(root: Path, split: str, listing: Path | None) -> Loaded:
             for id, path in pictures.items()
             if (id.split("/", maxsplit=1)[0] in VAL_SEQUENCES) == (split == "val")
         }
-    return Loaded(paired(pictures, labels, listing), _first_channel)
+    return LoadedSplit(pair_files(pictures, labels, listing), _first_channel)
 
 
 def _frames(root: Path, split: str) -> Path:

@@ -5,31 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 
 from recoseg.datasets import folder
-from recoseg.datasets.base import Family, Loaded, found, paired
+from recoseg.datasets.base import Family, LoadedSplit, find_files, pair_files
 from recoseg.errors import DatasetError
 
 _ADE20K = {"val": "validation", "train": "training"}
 
 
-def _cityscapes(root: Path, split: str, listing: Path | None) -> Loaded:
-    pictures = found(root / "leftImg8bit" / split, (".png", ".jpg"), "_leftImg8bit")
+def _cityscapes(root: Path, split: str, listing: Path | None) -> LoadedSplit:
+    pictures = find_files(root / "leftImg8bit" / split, (".png", ".jpg"), "_leftImg8bit")
     # Beside the ids of the full list lie train ids, instances and colours, which are not read.
-    labels = found(root / "gtFine" / split, (".png",), "_gtFine_labelIds")
-    return Loaded(paired(pictures, labels, listing))
+    labels = find_files(root / "gtFine" / split, (".png",), "_gtFine_labelIds")
+    return LoadedSplit(pair_files(pictures, labels, listing))
 
 
-def _ade20k(root: Path, split: str, listing: Path | None) -> Loaded:
+def _ade20k(root: Path, split: str, listing: Path | None) -> LoadedSplit:
     part = _ADE20K.get(split, split)
-    pictures = found(root / "images" / part, (".jpg",))
-    return Loaded(paired(pictures, found(root / "annotations" / part, (".png",)), listing))
+    pictures = find_files(root / "images" / part, (".jpg",))
+    return LoadedSplit(
+        pair_files(pictures, find_files(root / "annotations" / part, (".png",)), listing)
+    )
 
 
-def _pascal_voc(root: Path, split: str, listing: Path | None) -> Loaded:
+def _pascal_voc(root: Path, split: str, listing: Path | None) -> LoadedSplit:
     chosen = listing or root / "ImageSets" / "Segmentation" / f"{split}.txt"
     if not chosen.is_file():
         raise DatasetError(f"{chosen}, the list of the split, is not there; name one yourself.")
-    pictures = found(root / "JPEGImages", (".jpg",))
-    return Loaded(paired(pictures, found(root / "SegmentationClass", (".png",)), chosen))
+    pictures = find_files(root / "JPEGImages", (".jpg",))
+    return LoadedSplit(
+        pair_files(pictures, find_files(root / "SegmentationClass", (".png",)), chosen)
+    )
 
 
 CITYSCAPES = Family(

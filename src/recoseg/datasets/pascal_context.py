@@ -15,8 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recoseg.datasets.base import Family, Loaded, Sample, Values, found, paired, png
-from recoseg.datasets.tables import stored
+from recoseg.datasets.base import (
+    Family,
+    LoadedSplit,
+    Sample,
+    Values,
+    find_files,
+    pair_files,
+    read_png,
+)
+from recoseg.datasets.tables import read_stored
 from recoseg.errors import DatasetError
 
 _ALPHABETICAL = "SegmentationClassContext"
@@ -33,7 +41,7 @@ def _home(root: Path) -> str | None:
     return next((name for name in _HOMES if (root / name).is_dir()), None)
 
 
-def _load(root: Path, split: str, listing: Path | None) -> Loaded:
+def _load(root: Path, split: str, listing: Path | None) -> LoadedSplit:
     home = _home(root)
     if home is None:
         raise DatasetError(f"{root} has none of {', '.join(_HOMES)}; unpack the labels there.")
@@ -41,16 +49,16 @@ def _load(root: Path, split: str, listing: Path | None) -> Loaded:
     chosen = listing or next((file for file in lists if file.is_file()), None)
     if chosen is None:
         raise DatasetError(f"{lists[0]}, the list of the split, is not there; name one yourself.")
-    pictures = found(root / "JPEGImages", (".jpg",))
-    labels = found(root / home, (_HOMES[home],))
-    return Loaded(paired(pictures, labels, chosen), _values)
+    pictures = find_files(root / "JPEGImages", (".jpg",))
+    labels = find_files(root / home, (_HOMES[home],))
+    return LoadedSplit(pair_files(pictures, labels, chosen), _values)
 
 
 def _values(sample: Sample) -> Values:
     """Ids in the order of 59_labels.txt, whatever the file's own form."""
     if sample.label.suffix == ".mat":
         return _official("mat")[_matrix(sample.label)]
-    values = png(sample)
+    values = read_png(sample)
     return _official("alphabet")[values] if sample.label.parent.name == _ALPHABETICAL else values
 
 
@@ -69,7 +77,7 @@ def _matrix(file: Path) -> Values:
 @functools.cache
 def _official(form: str) -> NDArray[np.int64]:
     """Official id of each id of another form; what is not scored is void, unknown ids stay so."""
-    rows = stored("pascal_context")["classes"]
+    rows = read_stored("pascal_context")["classes"]
     if form == "mat":
         table = np.zeros(_MOST, np.int64)
         table[[row["mat"] for row in rows]] = [row["id"] for row in rows]

@@ -112,7 +112,7 @@ def plain(
 
 
 @functools.cache
-def stored(dataset: str) -> Mapping[str, Any]:
+def read_stored(dataset: str) -> Mapping[str, Any]:
     """The table of a dataset as it lies in ``data/datasets``."""
     data: Mapping[str, Any] = json.loads((DATA / f"{dataset}.json").read_text(encoding="utf-8"))
     return data
@@ -124,7 +124,7 @@ def table(dataset: str, variant: str | None = None) -> ClassTable:
     Raises:
         InputError: no such variant; the message lists them.
     """
-    data = stored(dataset)
+    data = read_stored(dataset)
     chosen = next(iter(data["variants"])) if variant is None else variant
     if chosen not in data["variants"]:
         known = ", ".join(data["variants"])

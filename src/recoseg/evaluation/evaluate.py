@@ -23,7 +23,7 @@ from recoseg.evaluation.results import Report
 from recoseg.evaluation.system_groups import panel
 from recoseg.evaluation.systems import Panel, Segments, System, digest
 from recoseg.evaluation.tallies import Tallies
-from recoseg.io.parallel import over
+from recoseg.io.parallel import parallel_map
 from recoseg.io.progress import Progress, reporting
 
 # Counts of one image by system.
@@ -119,7 +119,7 @@ class Run:
         jobs = list(self._missing(held))
         with reporting(running.label, len(self.dataset), progress) as advance:
             advance(len(self.dataset) - len(jobs))
-            for sample, stamp, found in over(self._count, jobs, workers):
+            for sample, stamp, found in parallel_map(self._count, jobs, workers):
                 for name, counts in found.items():
                     tallies.add(keys[name], sample.id, stamp, counts)
                     running.add(name, counts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from recoseg.datasets import ClassTable, Dataset, Sample
-from recoseg.datasets.base import Values, found, read_values
+from recoseg.datasets.base import Values, find_files, read_values
 from recoseg.datasets.folder import read_names
 from recoseg.errors import DatasetError, InputError
 from recoseg.evaluation.clock import Clock
@@ -75,7 +75,7 @@ class Predictions:
 
 def _matched(folder: Path, dataset: Dataset) -> dict[str, Path]:
     """Each sample's file: of the same path below the folder, or of the same name anywhere."""
-    files = found(folder, _SUFFIXES)
+    files = find_files(folder, _SUFFIXES)
     by_name: dict[str, list[Path]] = {}
     for id, path in files.items():
         by_name.setdefault(id.rsplit("/", maxsplit=1)[-1], []).append(path)

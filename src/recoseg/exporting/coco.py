@@ -66,5 +66,5 @@ class Coco:
 
     def _segmentation(self, region: Region) -> Any:
         if self._as_polygons:
-            return [ring.ravel().tolist() for ring in polygons.outlines(region)]
-        return rle.coco(region)
+            return [ring.ravel().tolist() for ring in polygons.trace_outlines(region)]
+        return rle.encode_coco(region)

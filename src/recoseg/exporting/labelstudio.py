@@ -53,10 +53,10 @@ class LabelStudio:
 
     def _values(self, region: Region) -> Iterator[dict[str, Any]]:
         if not self._as_polygons:
-            yield {"format": "rle", "rle": rle.brush(region)}
+            yield {"format": "rle", "rle": rle.encode_brush(region)}
             return
         height, width = region.size
-        for ring in polygons.outlines(region):
+        for ring in polygons.trace_outlines(region):
             yield {"points": (ring / (width, height) * 100).round(6).tolist(), "closed": True}
 
     def _result(

@@ -16,7 +16,7 @@ _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 
 
-def upright_size(path: Path) -> tuple[int, int]:
+def read_upright_size(path: Path) -> tuple[int, int]:
     """(H, W) of an image file with its EXIF orientation applied; only its head is read.
 
     Raises:
@@ -26,7 +26,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     return (width, height) if turned in _SIDEWAYS else (height, width)
 
 
-def carried(path: Path, suffixes: Collection[str]) -> tuple[str, bytes]:
+def encode_photo(path: Path, suffixes: Collection[str]) -> tuple[str, bytes]:
     """Suffix and bytes to store an image under.
 
     The file's own bytes where it is upright and its suffix is among ``suffixes``; else a JPEG of

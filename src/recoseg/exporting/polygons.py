@@ -16,7 +16,7 @@ INSET = 0.25
 _LEVEL = 0.9
 
 
-def outlines(region: Region) -> list[Ring]:
+def trace_outlines(region: Region) -> list[Ring]:
     """One closed ring (n, 2) of (x, y) for each 4-connected part of a region.
 
     Coordinates are of the image, where pixel (i, j) covers [i, i + 1) x [j, j + 1). Sides are
@@ -26,16 +26,16 @@ def outlines(region: Region) -> list[Ring]:
     to the border above it by a vertical cut of no width.
     """
     corner = np.array([region.left, region.top])
-    return [_joined(rings) + corner for rings in traced(region.mask)]
+    return [_join_rings(rings) + corner for rings in trace_mask(region.mask)]
 
 
-def snug(ring: Ring) -> Ring:
+def round_inwards(ring: Ring) -> Ring:
     """The ring with each fraction brought below a half, for readers that round as well."""
     whole = np.floor(ring)
     return np.asarray(whole + 0.6 * (ring - whole) - 0.05)
 
 
-def traced(mask: Mask) -> list[list[Ring]]:
+def trace_mask(mask: Mask) -> list[list[Ring]]:
     """For each 4-connected part of a mask (h, w): its border, then those of its holes.
 
     Raises:
@@ -73,7 +73,7 @@ def _corners(crossings: Ring) -> Ring:
     return np.stack([x, y], axis=1)
 
 
-def _joined(rings: list[Ring]) -> Ring:
+def _join_rings(rings: list[Ring]) -> Ring:
     """Outer ring and holes as one ring, cut open from each hole's top side upwards."""
     if len(rings) == 1:
         return rings[0]

@@ -13,7 +13,7 @@ from recoseg.errors import InputError
 from recoseg.exporting import naming, photos
 from recoseg.exporting.regions import VOID, Labels, Region
 from recoseg.exporting.source import Picture
-from recoseg.exporting.target import Target, photo_of
+from recoseg.exporting.target import Target, require_photo
 from recoseg.io.saving import encode_image
 
 MOST = 254
@@ -62,9 +62,9 @@ class Voc:
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
         """As ``Sink``."""
-        photo, stem = photo_of(picture, "voc"), self._stem(picture.id)
+        photo, stem = require_photo(picture, "voc"), self._stem(picture.id)
         self._stems.append(stem)
-        _, data = photos.carried(photo, {".jpg", ".jpeg"})
+        _, data = photos.encode_photo(photo, {".jpg", ".jpeg"})
         self._target.write(f"JPEGImages/{stem}.jpg", data)
         labels = np.where(picture.labels == VOID, 255, picture.labels + 1).astype(np.uint8)
         self._target.write(

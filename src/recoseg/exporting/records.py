@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recoseg.errors import InputError
-from recoseg.exporting.regions import Parts, Region, large_enough
-from recoseg.exporting.source import Items, Picture
+from recoseg.exporting.regions import Parts, Region, drop_small_regions
+from recoseg.exporting.source import LabelItems, Picture
 from recoseg.exporting.target import Target, append
 from recoseg.io.saving import encode_image
 
@@ -78,9 +78,9 @@ def to_detections(result: Segmentation, parts: Parts = "class", min_area: int = 
         import supervision
     except ImportError as error:
         raise InputError("to_detections needs supervision; pip install supervision.") from error
-    source = Items([("image", result)])
+    source = LabelItems([("image", result)])
     picture = next(iter(source))
-    _, found, _ = large_enough(picture.labels, parts, min_area)
+    _, found, _ = drop_small_regions(picture.labels, parts, min_area)
     if not found:
         return supervision.Detections.empty()
     names = [source.names[region.label] for region in found]

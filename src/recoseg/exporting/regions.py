@@ -79,7 +79,9 @@ def regions(labels: Labels, parts: Parts) -> Iterator[Region]:
             yield Region(label, *place, numbered[part] == number, (height, width))
 
 
-def large_enough(labels: Labels, parts: Parts, min_area: int) -> tuple[Labels, list[Region], int]:
+def drop_small_regions(
+    labels: Labels, parts: Parts, min_area: int
+) -> tuple[Labels, list[Region], int]:
     """Leave out regions of fewer than ``min_area`` pixels.
 
     Returns:

@@ -15,7 +15,7 @@ _BITS = (4, 8, 12, 16)
 _CHANNELS = 4
 
 
-def coco(region: Region) -> dict[str, Any]:
+def encode_coco(region: Region) -> dict[str, Any]:
     """COCO's compressed RLE of a region: runs down the columns of the image.
 
     Raises:
@@ -24,11 +24,11 @@ def coco(region: Region) -> dict[str, Any]:
     with optional_import("COCO's RLE needs pycocotools", "export"):
         from pycocotools import mask as coder
     size = list(region.size)
-    runs = {"size": size, "counts": runs_of(region, columns=True).tolist()}
+    runs = {"size": size, "counts": run_lengths(region, columns=True).tolist()}
     return {"size": size, "counts": coder.frPyObjects(runs, *size)["counts"].decode("ascii")}
 
 
-def brush(region: Region) -> list[int]:
+def encode_brush(region: Region) -> list[int]:
     """Label Studio's RLE of a region: bytes of a bit stream.
 
     The stream holds the image's R, G, B, A values row by row, here all 255 inside and 0 outside.
@@ -39,7 +39,7 @@ def brush(region: Region) -> list[int]:
     height, width = region.size
     head = f"{height * width * _CHANNELS:032b}{8 - 1:05b}"
     pieces = [head + "".join(f"{bits - 1:04b}" for bits in _BITS)]
-    for number, length in enumerate(runs_of(region, columns=False).tolist()):
+    for number, length in enumerate(run_lengths(region, columns=False).tolist()):
         left = length * _CHANNELS
         while left:
             part = min(left, 1 << _BITS[-1])
@@ -52,7 +52,7 @@ def brush(region: Region) -> list[int]:
     return packed
 
 
-def runs_of(region: Region, columns: bool) -> NDArray[np.int64]:
+def run_lengths(region: Region, columns: bool) -> NDArray[np.int64]:
     """Lengths of the runs outside, inside, outside ... the region, in order over the image.
 
     Made of the region's box alone, for there may be thousands of small ones in a large image.

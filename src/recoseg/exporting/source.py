@@ -43,7 +43,7 @@ class Picture:
     confidence: NDArray[np.float32] | None = None
 
 
-class Source(Protocol):
+class LabelSource(Protocol):
     """Pictures, made one at a time, that share their names."""
 
     names: tuple[str, ...]
@@ -53,7 +53,7 @@ class Source(Protocol):
         """Each picture once, in an order that is always the same."""
 
 
-class Folder:
+class ResultsFolder:
     """What ``recoseg segment`` or ``recoseg video`` wrote."""
 
     def __init__(self, folder: Path, images: Path | None = None) -> None:
@@ -84,7 +84,7 @@ class Folder:
     def __iter__(self) -> Iterator[Picture]:
         """As ``Source``."""
         for name, labels in self._files.items():
-            id, file = _relative(name), labels.path
+            id, file = _check_relative(name), labels.path
             labels.check()
             table = self._table(file)
             if table.names != self.names:
@@ -92,7 +92,7 @@ class Folder:
                     f"{file.parent} has other names than the rest; segment all images alike."
                 )
             photo = None if self.images is None else self.images / id
-            yield _checked(Picture(id, table.decode(read_values(file), file), photo))
+            yield _check_size(Picture(id, table.decode(read_values(file), file), photo))
 
     def _table(self, file: Path) -> ClassTable:
         if file.parent not in self._tables:
@@ -100,7 +100,7 @@ class Folder:
         return self._tables[file.parent]
 
 
-class Items:
+class LabelItems:
     """Any iterable of (image path, label map, names) or (image path, Segmentation)."""
 
     def __init__(self, items: Iterable[Any]) -> None:
@@ -115,7 +115,7 @@ class Items:
         if first is None:
             raise InputError("there is nothing to export; give at least one image's labels.")
         self._items = chain([first], iterator)
-        self._told = _taken_apart(first)[2]
+        self._told = _unpack(first)[2]
         self.names = tuple(name for name in self._told if name.lower() not in _NOTHING)
         if not self.names:
             raise InputError("the names hold no class; give at least one.")
@@ -126,30 +126,30 @@ class Items:
         """As ``Source``."""
         seen: set[str] = set()
         for item in self._items:
-            photo, values, names, confidence = _taken_apart(item)
+            photo, values, names, confidence = _unpack(item)
             if names != self._told:
                 raise InputError(
                     f"{photo} has other names than the first image; export them separately."
                 )
-            id = _relative(photo.name if photo.is_absolute() else photo.as_posix())
+            id = _check_relative(photo.name if photo.is_absolute() else photo.as_posix())
             if id in seen:
                 raise InputError(f"two images are called {id}; give relative paths that differ.")
             seen.add(id)
-            labels = _decoded(values, names, id)
-            yield _checked(Picture(id, labels, photo if photo.is_file() else None, confidence))
+            labels = _decode(values, names, id)
+            yield _check_size(Picture(id, labels, photo if photo.is_file() else None, confidence))
 
 
-def open_source(source: Any, images: str | Path | None) -> Source:
+def open_source(source: Any, images: str | Path | None) -> LabelSource:
     """A folder's path, or an iterable, as a ``Source``."""
     if isinstance(source, str | Path):
-        return Folder(Path(source), None if images is None else Path(images))
+        return ResultsFolder(Path(source), None if images is None else Path(images))
     if not isinstance(source, Iterable):
         raise InputError(
             f"export takes a folder or (image, labels, names) items, not {type(source).__name__}."
         )
     if images is not None:
         raise InputError("images belongs to a folder of results; items bring their own paths.")
-    return Items(source)
+    return LabelItems(source)
 
 
 def colours_of(names: Sequence[str]) -> NDArray[np.uint8]:
@@ -157,7 +157,7 @@ def colours_of(names: Sequence[str]) -> NDArray[np.uint8]:
     return palette.colours(len(names))
 
 
-def _taken_apart(
+def _unpack(
     item: Any,
 ) -> tuple[Path, NDArray[Any], tuple[str, ...], NDArray[np.float32] | None]:
     if isinstance(item, Sequence) and isinstance(item[0], str | Path):
@@ -170,7 +170,7 @@ def _taken_apart(
     )
 
 
-def _decoded(values: NDArray[Any], names: tuple[str, ...], id: str) -> Labels:
+def _decode(values: NDArray[Any], names: tuple[str, ...], id: str) -> Labels:
     """Indices of the names without ``unknown`` and ``void``; -1 and a nameless 255 are void."""
     if values.ndim != 2 or not values.size or values.dtype.kind not in "iu":
         raise InputError(
@@ -187,7 +187,7 @@ def _decoded(values: NDArray[Any], names: tuple[str, ...], id: str) -> Labels:
     return np.asarray(table[wide])
 
 
-def _relative(id: str) -> str:
+def _check_relative(id: str) -> str:
     path = PurePosixPath(id)
     parts = id.replace("\\", "/").split("/")
     if path.is_absolute() or ".." in parts or not path.name:
@@ -195,10 +195,10 @@ def _relative(id: str) -> str:
     return str(path)
 
 
-def _checked(picture: Picture) -> Picture:
+def _check_size(picture: Picture) -> Picture:
     """The picture, whose photo, if known, must be there and of its size."""
     if picture.photo is not None:
-        height, width = photos.upright_size(picture.photo)
+        height, width = photos.read_upright_size(picture.photo)
         if (height, width) != picture.labels.shape:
             rows, columns = picture.labels.shape
             raise InputError(

@@ -89,7 +89,7 @@ def append(path: Path, text: str, whole: bool = False) -> None:
             os.fsync(stream.fileno())
 
 
-def photo_of(picture: Picture, format: str) -> Path:
+def require_photo(picture: Picture, format: str) -> Path:
     """The picture's photo, for a format that holds photos."""
     if picture.photo is None:
         raise InputError(

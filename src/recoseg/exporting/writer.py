@@ -19,8 +19,8 @@ from recoseg.exporting.coco import Coco
 from recoseg.exporting.labelstudio import LabelStudio
 from recoseg.exporting.rasters import Cvat, Masks, Voc
 from recoseg.exporting.records import HuggingFace
-from recoseg.exporting.regions import VOID, Labels, Parts, large_enough
-from recoseg.exporting.source import Source, colours_of, open_source
+from recoseg.exporting.regions import VOID, Labels, Parts, drop_small_regions
+from recoseg.exporting.source import LabelSource, colours_of, open_source
 from recoseg.exporting.target import PREFIX, Sink, Target
 from recoseg.exporting.yolo import Yolo
 from recoseg.io import durable
@@ -100,15 +100,15 @@ def write(
     if not isinstance(min_area, int) or isinstance(min_area, bool) or min_area < 1:
         raise InputError(f"min_area must be a whole number of pixels from 1, not {min_area!r}.")
     opened, out = open_source(source, images), Path(out)
-    kept = _chosen(opened.names, names)
+    kept = _choose_names(opened.names, names)
     colours = colours_of(opened.names)[[opened.names.index(name) for name in kept]]
-    with _fresh(out) as folder:
+    with _fill_folder(out) as folder:
         target = Target(folder, kept, colours, prefix)
         sink = FORMATS[format](target)
         done = annotations = small = 0
         for picture in track(opened, opened.total, f"writing {format}", progress):
-            labels = _renumbered(picture.labels, opened, kept)
-            labels, found, left_out = large_enough(labels, chosen_parts, min_area)
+            labels = _renumber(picture.labels, opened, kept)
+            labels, found, left_out = drop_small_regions(labels, chosen_parts, min_area)
             sink.add(dataclasses.replace(picture, labels=labels), found)
             done, annotations, small = done + 1, annotations + len(found), small + left_out
         sink.close()
@@ -132,7 +132,7 @@ def _parts(format: str, parts: Parts | None) -> Parts:
     return "component" if format == "yolo" else parts or "class"
 
 
-def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
+def _choose_names(names: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
     if wanted is None:
         return tuple(names)
     if isinstance(wanted, str):
@@ -146,7 +146,7 @@ def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ..
     return tuple(dict.fromkeys(wanted))
 
 
-def _renumbered(labels: Labels, source: Source, kept: tuple[str, ...]) -> Labels:
+def _renumber(labels: Labels, source: LabelSource, kept: tuple[str, ...]) -> Labels:
     if kept == source.names:
         return labels
     table = [kept.index(name) if name in kept else VOID for name in source.names]
@@ -154,7 +154,7 @@ def _renumbered(labels: Labels, source: Source, kept: tuple[str, ...]) -> Labels
 
 
 @contextlib.contextmanager
-def _fresh(out: Path) -> Iterator[Path]:
+def _fill_folder(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` that takes its place at the end, or vanishes after an error."""
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"{out} exists already; choose another place, or delete it first.")

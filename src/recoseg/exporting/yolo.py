@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from recoseg.exporting import naming, photos, polygons
 from recoseg.exporting.regions import Region
 from recoseg.exporting.source import Picture
-from recoseg.exporting.target import Target, photo_of
+from recoseg.exporting.target import Target, require_photo
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
@@ -22,8 +22,8 @@ class Yolo:
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
         """As ``Sink``."""
-        photo, stem = photo_of(picture, "yolo"), self._stem(picture.id)
-        suffix, data = photos.carried(photo, _SUFFIXES)
+        photo, stem = require_photo(picture, "yolo"), self._stem(picture.id)
+        suffix, data = photos.encode_photo(photo, _SUFFIXES)
         self._target.write(f"images/train/{stem}{suffix}", data)
         lines = [row for region in found for row in _rows(region)]
         self._target.write(f"labels/train/{stem}.txt", "".join(lines).encode())
@@ -40,7 +40,7 @@ class Yolo:
 def _rows(region: Region) -> list[str]:
     height, width = region.size
     rows = []
-    for ring in polygons.outlines(region):
-        numbers = (polygons.snug(ring) / (width, height)).ravel()
+    for ring in polygons.trace_outlines(region):
+        numbers = (polygons.round_inwards(ring) / (width, height)).ravel()
         rows.append(f"{region.label} " + " ".join(f"{v:.7g}" for v in numbers.tolist()) + "\n")
     return rows

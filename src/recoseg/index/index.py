@@ -133,7 +133,7 @@ class Index:
             IndexMismatch: the model or its weights are not those of the index.
             Locked: another writer is at work on the index.
         """
-        place = None if source is None else Archive.open(source).relist().filled()
+        place = None if source is None else Archive.open(source).relist().require_images()
         joint = registry.load_joint(self.model_id if model is None else model)
         effort = Effort(batch_size, workers, check, compact, progress)
         self._manifest, changes = update.follow(self.path, place, joint, effort)

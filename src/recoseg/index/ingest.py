@@ -21,7 +21,7 @@ from recoseg.errors import RecosegError
 from recoseg.index.journal import Journal
 from recoseg.io import images
 from recoseg.io.archive import Archive, Item
-from recoseg.io.parallel import ahead, threads
+from recoseg.io.parallel import prefetch_map, threads
 from recoseg.models.base import JointModel
 from recoseg.similarity import unit
 
@@ -60,7 +60,7 @@ def ingest(
     try:
         with threads(workers) as decoding, threads(encoders) as encoding:
             line = _Line(encoding, encoders, model, journal, advance)
-            for done in ahead(
+            for done in prefetch_map(
                 decoding,
                 lambda item: prepare(archive, item, model, journal),
                 items,

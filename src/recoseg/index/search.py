@@ -14,7 +14,7 @@ from torch import Tensor
 from recoseg.index.ledger import Snapshot
 from recoseg.index.shards import Rows, Shards
 from recoseg.index.view import View
-from recoseg.io.parallel import over
+from recoseg.io.parallel import parallel_map
 from recoseg.similarity import unit
 
 BLOCK_BYTES = 16 * 2**20
@@ -125,7 +125,7 @@ def _candidates(shards: Shards, alive: Tensor, queries: Tensor, k: int) -> list[
 
     blocks = shards.blocks(len(alive), _rows(shards.dim, len(queries)))
     workers = min(THREADS, torch.get_num_threads())
-    for query, row, score in over(scan, blocks, workers):
+    for query, row, score in parallel_map(scan, blocks, workers):
         kept.append((query, row, score))
         best = _raised(best, query, score)
         if sum(len(part[0]) for part in kept) > 4 * k * len(queries) + SCORE_BYTES // 64:

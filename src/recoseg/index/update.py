@@ -86,7 +86,7 @@ def follow(
     with durable.lock(folder / LOCK, str(folder)):
         manifest = Manifest.read(folder)
         manifest.check(model, folder)
-        archive = Archive.reopen(manifest.archive).filled() if moved is None else moved
+        archive = Archive.reopen(manifest.archive).require_images() if moved is None else moved
         if archive.describe() != manifest.archive:
             _check_moved(folder, archive)
             manifest = dataclasses.replace(manifest, archive=archive.describe())

@@ -11,9 +11,9 @@ from typing import Any
 from recoseg.errors import ArchiveError
 from recoseg.io import filetypes, images
 from recoseg.io.images import RGB
-from recoseg.io.named_files import Files
-from recoseg.io.sources import Folder, Item, Listing, Skipped, Source
-from recoseg.io.tars import WILD, Tars
+from recoseg.io.named_files import FileListSource
+from recoseg.io.sources import FolderSource, ImageSource, Item, Listing, Skipped
+from recoseg.io.tars import WILD, TarSource
 
 __all__ = ["Archive", "Item", "Skipped"]
 
@@ -28,7 +28,7 @@ class Archive:
     ``relist`` looks again. Reading is safe from several threads.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ImageSource) -> None:
         self._source = source
 
     @classmethod
@@ -49,20 +49,20 @@ class Archive:
             archive = _one(_absolute(source))
         else:
             archive = cls(_several([_absolute(path) for path in source]))
-        return archive.filled()
+        return archive.require_images()
 
     @classmethod
     def reopen(cls, description: Mapping[str, Any]) -> Archive:
         """The archive that ``describe`` described; nothing is listed until that is needed."""
         kind = description.get("kind")
         if kind == "folder":
-            return cls(Folder(_path_of(description)))
+            return cls(FolderSource(_path_of(description)))
         if kind == "list":
-            return cls(Files(list_file=_path_of(description)))
+            return cls(FileListSource(list_file=_path_of(description)))
         paths = description.get("paths")
         if kind not in ("files", "tar") or not isinstance(paths, list):
             raise ArchiveError(f"no archive of kind {kind!r} is known; upgrade recoseg.")
-        return cls(Tars(paths) if kind == "tar" else Files(paths))
+        return cls(TarSource(paths) if kind == "tar" else FileListSource(paths))
 
     def describe(self) -> dict[str, Any]:
         """JSON types with absolute paths, from which ``reopen`` makes the archive again."""
@@ -72,11 +72,11 @@ class Archive:
         """The same archive as it is now."""
         return Archive(self._source)
 
-    def filled(self) -> Archive:
+    def require_images(self) -> Archive:
         """This archive, or an ArchiveError if it holds no image (a drive not mounted, perhaps)."""
         if not len(self):
             held = self._listing.others
-            first = self.problems[0].reason if self.problems else filetypes.described(held)
+            first = self.problems[0].reason if self.problems else filetypes.describe_counts(held)
             remedy = filetypes.remedy(held) or (
                 "name a folder, a list file or tar shards with "
                 f"{', '.join(sorted(images.SUFFIXES))} files"
@@ -95,9 +95,9 @@ class Archive:
         return self._listing.problems
 
     @property
-    def unread(self) -> str | None:
+    def unread_note(self) -> str | None:
         """What to say of photos in a folder whose formats are not read (HEIC, raw), if any are."""
-        return filetypes.unread(self._listing.others)
+        return filetypes.unread_note(self._listing.others)
 
     def __len__(self) -> int:
         return len(self._listing.items)
@@ -141,14 +141,14 @@ def _absolute(path: str | Path) -> str:
 def _one(path: str) -> Archive:
     place = Path(path)
     if place.is_dir():
-        archive = Archive(Folder(path))
-        tars = Tars([path])
+        archive = Archive(FolderSource(path))
+        tars = TarSource([path])
         return Archive(tars) if not len(archive) and tars.scan().items else archive
     _refuse_packed(path)
     if place.suffix.lower() in LISTS and place.is_file():
-        return Archive(Files(list_file=path))
+        return Archive(FileListSource(list_file=path))
     if path.endswith(".tar") and (place.is_file() or set(path) & set(WILD)):
-        return Archive(Tars([path]))
+        return Archive(TarSource([path]))
     if not place.exists():
         raise ArchiveError(f"{images.printable(path)} does not exist; check the path.")
     raise ArchiveError(
@@ -157,17 +157,17 @@ def _one(path: str) -> Archive:
     )
 
 
-def _several(paths: Sequence[str]) -> Source:
+def _several(paths: Sequence[str]) -> ImageSource:
     for path in paths:
         _refuse_packed(path)
     if paths and all(path.endswith(".tar") for path in paths):
-        return Tars(sorted(paths))
+        return TarSource(sorted(paths))
     folder = next((path for path in paths if Path(path).is_dir()), None)
     if folder is not None:
         raise ArchiveError(
             f"{images.printable(folder)} is a folder in a list of files; name one folder, or files."
         )
-    return Files(sorted(paths))
+    return FileListSource(sorted(paths))
 
 
 def _refuse_packed(path: str) -> None:

@@ -46,12 +46,12 @@ _BY_SUFFIX = {f".{suffix}": kind for kind, suffixes in _KINDS for suffix in suff
 _SHOWN = 2
 
 
-def suffixes(names: Iterable[str]) -> Counter[str]:
+def count_suffixes(names: Iterable[str]) -> Counter[str]:
     """How many names there are of each suffix, in lower case with its dot."""
     return Counter(PurePath(name).suffix.lower() for name in names)
 
 
-def described(found: Mapping[str, int]) -> str:
+def describe_counts(found: Mapping[str, int]) -> str:
     """In words, the commonest kinds first: ``"12 PDF files, 2 .txt files and 1 other"``.
 
     Args:
@@ -73,17 +73,17 @@ def remedy(found: Mapping[str, int]) -> str | None:
     return known[0].remedy if known else None
 
 
-def unread(found: Mapping[str, int]) -> str | None:
+def unread_note(found: Mapping[str, int]) -> str | None:
     """What to say of photos in formats that are not read, beside some that are; None if none."""
     photos = {
         suffix: count
         for suffix, count in found.items()
         if suffix in _BY_SUFFIX and _BY_SUFFIX[suffix].photo
     }
-    return f"{described(photos)} cannot be read; {_CONVERT}" if photos else None
+    return f"{describe_counts(photos)} cannot be read; {_CONVERT}" if photos else None
 
 
-def results(folder: str | PurePath) -> bool:
+def is_results_folder(folder: str | PurePath) -> bool:
     """Whether a folder was filled by recoseg: its label maps and overlays are nobody's photos."""
     try:
         with (Path(folder) / "manifest.json").open("rb") as stream:

@@ -11,7 +11,7 @@ from recoseg.io.images import printable
 from recoseg.io.sources import Item, Listing, Skipped, from_id, listing, note_file, read_file
 
 
-class Files:
+class FileListSource:
     """Image files named one by one, in a list file (``.txt``, ``.lst``) or by the caller.
 
     A list file has one path per line, relative to its own folder or absolute; blank lines and lines

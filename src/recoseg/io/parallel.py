@@ -44,7 +44,7 @@ def threads(count: int) -> Iterator[ThreadPoolExecutor]:
             pool.shutdown(cancel_futures=True)
 
 
-def ahead(
+def prefetch_map(
     pool: ThreadPoolExecutor, function: Callable[[S], T], items: Iterable[S], depth: int
 ) -> Iterator[T]:
     """``function`` of each item, in order, with at most ``depth`` of them under way."""
@@ -57,7 +57,7 @@ def ahead(
         yield queue.popleft().result()
 
 
-def over(function: Callable[[S], T], items: Iterable[S], count: int) -> Iterator[T]:
+def parallel_map(function: Callable[[S], T], items: Iterable[S], count: int) -> Iterator[T]:
     """``function`` of each item, in order, by ``count`` threads of one core each.
 
     Where torch may use one core only, the caller does the work itself.
@@ -66,4 +66,4 @@ def over(function: Callable[[S], T], items: Iterable[S], count: int) -> Iterator
         yield from map(function, items)
     else:
         with threads(count) as pool:
-            yield from ahead(pool, function, items, count + 1)
+            yield from prefetch_map(pool, function, items, count + 1)

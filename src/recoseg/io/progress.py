@@ -109,7 +109,7 @@ def _reporter(label: Label, total: int) -> _Bar | _Lines:
     return _Lines(label, sys.stderr)
 
 
-def _said(label: Label) -> str:
+def _text_of(label: Label) -> str:
     return label if isinstance(label, str) else label()
 
 
@@ -125,7 +125,7 @@ class _Lines:
 
     def show(self, done: int, total: int) -> None:
         now = self.clock()
-        self.unwritten = f"{_said(self.label)}: {summary(done, total, now - self.start)}\n"
+        self.unwritten = f"{_text_of(self.label)}: {summary(done, total, now - self.start)}\n"
         if now - self.last >= EVERY:
             self.last = now
             self._write()
@@ -165,12 +165,12 @@ class _Bar:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self.bar = Progress(*columns, Rate(), TimeRemainingColumn(), console=Console(stderr=True))
         self.label = label
-        self.task = self.bar.add_task(_said(label), total=total or None)
+        self.task = self.bar.add_task(_text_of(label), total=total or None)
         with contextlib.suppress(LiveError):
             self.bar.start()
 
     def show(self, done: int, total: int) -> None:
-        self.bar.update(self.task, completed=done, description=_said(self.label))
+        self.bar.update(self.task, completed=done, description=_text_of(self.label))
 
     def close(self) -> None:
         self.bar.stop()

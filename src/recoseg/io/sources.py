@@ -47,7 +47,7 @@ class Listing(NamedTuple):
     others: Mapping[str, int]
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """A place of images; ``read`` works without ``scan``, and from several threads."""
 
     @property
@@ -121,7 +121,7 @@ def cause(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-class Folder:
+class FolderSource:
     """Every image file under a folder, whose suffix says that it is one.
 
     Names that start with a dot, and folders of results, are left out. Links are followed; a folder
@@ -169,7 +169,7 @@ class Folder:
         path = f"{self.root}/{inside}"
         status = os.stat(path)  # noqa: PTH116
         place = (status.st_dev, status.st_ino)
-        if place not in seen and not (inside and filetypes.results(path)):
+        if place not in seen and not (inside and filetypes.is_results_folder(path)):
             seen.add(place)
             with os.scandir(path) as entries:
                 found = [entry for entry in entries if not entry.name.startswith(".")]

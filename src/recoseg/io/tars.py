@@ -36,7 +36,7 @@ class _Shard(NamedTuple):
     problems: list[Skipped]
 
 
-class Tars:
+class TarSource:
     """Images in tar files; an id is the tar's path in the source, ``/``, and the member's name.
 
     Of members with one name the last counts, as in tar itself. The time of change is that of the

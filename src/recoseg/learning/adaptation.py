@@ -16,11 +16,16 @@ from recoseg.io.progress import Progress
 from recoseg.learning import curves, plan
 from recoseg.learning.checkpoint import Checkpoint
 from recoseg.learning.plan import Plan
-from recoseg.learning.pseudolabels import Ignoring, Teaching, read_pseudo_labels, teach
+from recoseg.learning.pseudolabels import (
+    Ignoring,
+    PseudoLabels,
+    make_pseudo_labels,
+    read_pseudo_labels,
+)
 from recoseg.learning.sampling import Sampler
 from recoseg.learning.team import Team, join_processes
 from recoseg.learning.trainer import Trainer, architecture_of, check_batch
-from recoseg.learning.training import SAVE_EVERY, Watch, train
+from recoseg.learning.training import SAVE_EVERY, TrainingHooks, train
 from recoseg.models import encoders
 from recoseg.runs import identity
 from recoseg.runs.jobs import Job, gather
@@ -129,7 +134,7 @@ def _rounds(
             if number == settings.rounds:
                 student.save(out / STUDENT)
                 _report(out, reports)
-            curves.draw(home / "curves.png", losses, settings.plan, report["validation"])
+            curves.draw_curves(home / "curves.png", losses, settings.plan, report["validation"])
     if team.is_main:
         durable.write(out / "curves.png", (home / "curves.png").read_bytes())
     team.barrier()
@@ -156,7 +161,7 @@ class _Round:
         asked = self.settings
         # All that may be impossible or missing is found before hours of labelling.
         check_batch(asked.plan, self.team)
-        encoder = encoders.find(asked.plan.encoder)
+        encoder = encoders.find_encoder(asked.plan.encoder)
         classes = sum(name != UNKNOWN for name in self.teacher.names)
         architecture = architecture_of(asked.plan, encoder, classes)
         network = Network.initialised(architecture, encoder, asked.seed)
@@ -189,20 +194,20 @@ class _Round:
     def _selection(self) -> str:
         return "best on validation labels" if self.settings.select else "last"
 
-    def _teach(self) -> Teaching:
+    def _teach(self) -> PseudoLabels:
         """The leading process labels; the others wait and read."""
         asked, home, names = self.settings, self.home / "labels", self.teacher.names
         if not self.team.is_main:
             self.team.barrier()
             return read_pseudo_labels(self.jobs, names, home)
         facts = teacher_facts(self.teacher)
-        teaching = teach(
+        teaching = make_pseudo_labels(
             self.jobs, self.teacher, names, home, facts, asked.ignoring, asked.progress
         )
         self.team.barrier()
         return teaching
 
-    def _provenance(self, teaching: Teaching, origin: str) -> dict[str, Any]:
+    def _provenance(self, teaching: PseudoLabels, origin: str) -> dict[str, Any]:
         return {
             "recoseg": VERSION,
             "teacher": teacher_facts(self.teacher),
@@ -219,9 +224,9 @@ class _Round:
         facts: dict[str, Any] = json.loads(json.dumps({**self._told, "images": images}))
         return facts
 
-    def _watch(self, student: Callable[[Trainer], Student]) -> Watch:
+    def _watch(self, student: Callable[[Trainer], Student]) -> TrainingHooks:
         asked, validate = self.settings, self.settings.validate
-        return Watch(
+        return TrainingHooks(
             save_every=asked.save_every,
             score=None if validate is None else lambda trained: float(validate(student(trained))),
             score_every=asked.validate_every or asked.plan.iterations,

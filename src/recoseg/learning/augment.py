@@ -17,7 +17,7 @@ _GREY = 127
 Labels = NDArray[np.uint8]
 
 
-def augmented(
+def augment(
     image: RGB, labels: Labels, plan: Plan, generator: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """One training crop (paper's augmentation, step 11).
@@ -44,7 +44,7 @@ def augmented(
         picture = picture.filter(ImageFilter.GaussianBlur(sigma))
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
     if jittered:
-        pixels = _jittered(pixels, plan, generator)
+        pixels = _jitter(pixels, plan, generator)
     return pixels.contiguous(), torch.from_numpy(np.array(mask))
 
 
@@ -83,7 +83,7 @@ def _cut(
     return canvas
 
 
-def _jittered(pixels: Tensor, plan: Plan, generator: np.random.Generator) -> Tensor:
+def _jitter(pixels: Tensor, plan: Plan, generator: np.random.Generator) -> Tensor:
     """Brightness, contrast, saturation and hue in random order."""
     from torchvision.transforms.v2 import functional as change
 

@@ -20,7 +20,7 @@ def check() -> None:
         import matplotlib.figure  # noqa: F401
 
 
-def draw(
+def draw_curves(
     path: Path, losses: Sequence[float], plan: Plan, marks: Sequence[Mapping[str, Any]] = ()
 ) -> None:
     """Write a PNG of the loss (raw and smoothed), the learning rate, and the marks if any.
@@ -35,7 +35,7 @@ def draw(
     figure = Figure(figsize=(8, 2.6 * panels), layout="constrained")
     axes = figure.subplots(panels, 1, sharex=True)
     axes[0].plot(losses, color="0.8", linewidth=0.8)
-    axes[0].plot(_smoothed(losses), color="C0")
+    axes[0].plot(_smooth(losses), color="C0")
     axes[0].set_ylabel("cross-entropy")
     axes[1].plot([plan.head_rate * plan.rate(t) for t in range(len(losses))], label="head")
     axes[1].plot([plan.encoder_rate * plan.rate(t) for t in range(len(losses))], label="encoder")
@@ -51,7 +51,7 @@ def draw(
     durable.write(path, stream.getvalue())
 
 
-def _smoothed(losses: Sequence[float]) -> list[float]:
+def _smooth(losses: Sequence[float]) -> list[float]:
     """Mean of each loss and the last few before it, a twentieth of the whole."""
     width = max(1, len(losses) // 20)
     total = np.concatenate([[0.0], np.cumsum(losses)])

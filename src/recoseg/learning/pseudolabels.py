@@ -112,7 +112,7 @@ class PseudoLabel:
 
 
 @dataclass(frozen=True)
-class Teaching:
+class PseudoLabels:
     """A folder of pseudo-labels.
 
     Attributes:
@@ -133,7 +133,7 @@ class Teaching:
         return [self.coverage["concepts"][name]["pixels"] for name in self.names]
 
 
-def teach(
+def make_pseudo_labels(
     jobs: Sequence[Job],
     segment: Callable[[Path], Segmentation],
     names: Sequence[str],
@@ -141,7 +141,7 @@ def teach(
     settings: Mapping[str, Any],
     ignoring: Ignoring = Ignoring(),
     progress: Progress = True,
-) -> Teaching:
+) -> PseudoLabels:
     """Label what is not labelled yet, and report how much of each concept there is.
 
     Args:
@@ -173,23 +173,23 @@ def teach(
     durable.write(out / "names.json", table)
     if not pairs:
         raise TrainingError("no image could be labelled; see the reasons given for each.")
-    coverage = measure(pairs, names, out, progress)
+    coverage = measure_coverage(pairs, names, out, progress)
     durable.write(out / "coverage.json", json.dumps(coverage, indent=1).encode())
     if not any(row["pixels"] for row in coverage["concepts"].values()):
         raise TrainingError("all pixels are ignored; lower the confidence that is asked for.")
-    return Teaching(names, tuple(pairs), failed, coverage)
+    return PseudoLabels(names, tuple(pairs), failed, coverage)
 
 
-def read_pseudo_labels(jobs: Sequence[Job], names: Sequence[str], out: Path) -> Teaching:
+def read_pseudo_labels(jobs: Sequence[Job], names: Sequence[str], out: Path) -> PseudoLabels:
     """What ``teach`` left in a folder, for a process that only reads."""
     names = tuple(name for name in names if name != UNKNOWN)
     labels = manifest.finished(out)
     pairs = [Pair(job.id, job.source, labels[job.id].path) for job in jobs if job.id in labels]
     coverage = json.loads((out / "coverage.json").read_text(encoding="utf-8"))
-    return Teaching(names, tuple(pairs), {}, coverage)
+    return PseudoLabels(names, tuple(pairs), {}, coverage)
 
 
-def measure(
+def measure_coverage(
     pairs: Sequence[Pair], names: Sequence[str], out: Path, progress: Progress = True
 ) -> dict[str, Any]:
     """Per concept: share of images that show it, of pixels, and its mean confidence."""

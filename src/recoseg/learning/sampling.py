@@ -16,12 +16,12 @@ from torch import Tensor
 from recoseg.errors import ImageError, TrainingError
 from recoseg.io import images
 from recoseg.io.pil_warnings import silence_pillow
-from recoseg.learning.augment import Labels, augmented
+from recoseg.learning.augment import Labels, augment
 from recoseg.learning.plan import Plan
 
 AHEAD = 2
 
-Batch = tuple[Tensor, Tensor]
+CropBatch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Sampler:
     plan: Plan
     seed: int
 
-    def crop(self, number: int) -> Batch:
+    def crop(self, number: int) -> CropBatch:
         """Training crop ``number`` since the beginning; epochs are shuffled anew."""
         epoch, place = divmod(number, len(self.pairs))
         pair = self.pairs[_order(self.seed, epoch, len(self.pairs))[place]]
         image, labels = pair.read()
-        return augmented(image, labels, self.plan, np.random.default_rng([self.seed, 1, number]))
+        return augment(image, labels, self.plan, np.random.default_rng([self.seed, 1, number]))
 
     def numbers(self, iteration: int, rank: int = 0, world: int = 1) -> list[int]:
         """Crops of this process in an iteration's batch."""
@@ -92,9 +92,9 @@ class Sampler:
 
     def batches(
         self, start: int, rank: int = 0, world: int = 1, workers: int = 2
-    ) -> Iterator[Batch]:
+    ) -> Iterator[CropBatch]:
         """uint8 (B, 3, c, c) and uint8 (B, c, c) of each iteration from ``start``, made ahead."""
-        waiting: list[list[Future[Batch]]] = []
+        waiting: list[list[Future[CropBatch]]] = []
         upcoming = iter(range(start, self.plan.iterations))
         with ThreadPoolExecutor(workers) as pool:
             try:

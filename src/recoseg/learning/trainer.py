@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recoseg.errors import TrainingError
 from recoseg.learning.augment import IGNORE
 from recoseg.learning.plan import Plan
-from recoseg.learning.sampling import Batch
+from recoseg.learning.sampling import CropBatch
 from recoseg.learning.team import Team, share_norms
 from recoseg.models.encoders import Encoder
 from recoseg.similarity import upsample
@@ -53,7 +53,9 @@ class Trainer:
         self.plan, self.seed, self.team = plan, seed, team
         self.iteration = 0
         self.losses: list[float] = []
-        self.weights = balanced(shares or [1.0] * _classes(network), plan.balance).to(team.device)
+        self.weights = balance_weights(shares or [1.0] * _classes(network), plan.balance).to(
+            team.device
+        )
         self.optimiser = _optimiser(self.network, plan)
         self._dtype = _dtype(plan, team.device)
         self._forward: nn.Module = self.network
@@ -65,7 +67,7 @@ class Trainer:
         """The network to keep: the average if there is one."""
         return self.average if self.average is not None else self.network
 
-    def step(self, batch: Batch) -> float:
+    def step(self, batch: CropBatch) -> float:
         """One update from this process's share of the batch; the loss over the whole batch.
 
         Raises:
@@ -178,7 +180,7 @@ def _classes(network: Network) -> int:
     return int(head.out_channels)
 
 
-def balanced(shares: Sequence[float], balance: float) -> Tensor:
+def balance_weights(shares: Sequence[float], balance: float) -> Tensor:
     """Weights (C,) of classes with shares f of the pixels: f ** -balance, 1 in the mean pixel.
 
     A class without pixels weighs 1; it is in no loss.

@@ -16,7 +16,7 @@ import torch
 
 from recoseg.io.progress import Progress, reporting
 from recoseg.learning.checkpoint import Checkpoint
-from recoseg.learning.sampling import Batch, Sampler
+from recoseg.learning.sampling import CropBatch, Sampler
 from recoseg.learning.team import Team
 from recoseg.learning.trainer import Trainer
 
@@ -26,7 +26,7 @@ Score = Callable[[Trainer], float]
 
 
 @dataclass(frozen=True)
-class Watch:
+class TrainingHooks:
     """What is done beside the steps.
 
     Attributes:
@@ -44,7 +44,7 @@ class Watch:
     progress: Progress = True
 
 
-def train(trainer: Trainer, sampler: Sampler, checkpoint: Checkpoint, watch: Watch) -> None:
+def train(trainer: Trainer, sampler: Sampler, checkpoint: Checkpoint, watch: TrainingHooks) -> None:
     """Train to the plan's last iteration, from the checkpoint if there is one.
 
     Only the leading process writes. The end, Ctrl-C and every ``watch.save_every`` seconds leave a
@@ -69,7 +69,7 @@ def train(trainer: Trainer, sampler: Sampler, checkpoint: Checkpoint, watch: Wat
         saved = time.monotonic()
         for batch in _until(stopped, batches, team):
             loss = trainer.step(batch)
-            _mark(trainer, checkpoint, watch)
+            _score(trainer, checkpoint, watch)
             rate = trainer.optimiser.param_groups[0]["lr"]
             state = f"loss {loss:.3f}, rate {rate:.1e}"
             advance(1)
@@ -82,7 +82,9 @@ def train(trainer: Trainer, sampler: Sampler, checkpoint: Checkpoint, watch: Wat
         raise KeyboardInterrupt
 
 
-def _until(stopped: Callable[[], bool], batches: Iterator[Batch], team: Team) -> Iterator[Batch]:
+def _until(
+    stopped: Callable[[], bool], batches: Iterator[CropBatch], team: Team
+) -> Iterator[CropBatch]:
     """The batches, until one process was told to stop; all stop at the same one."""
     try:
         for batch in batches:
@@ -93,7 +95,7 @@ def _until(stopped: Callable[[], bool], batches: Iterator[Batch], team: Team) ->
         batches.close()  # type: ignore[attr-defined]
 
 
-def _mark(trainer: Trainer, checkpoint: Checkpoint, watch: Watch) -> None:
+def _score(trainer: Trainer, checkpoint: Checkpoint, watch: TrainingHooks) -> None:
     if watch.score is None or not watch.score_every or not trainer.team.is_main:
         return
     if trainer.iteration % watch.score_every and trainer.iteration < trainer.plan.iterations:

@@ -10,7 +10,7 @@ from typing import Any
 
 from recoseg.errors import UnknownModel
 from recoseg.models import ids, registry
-from recoseg.models.weights import Published
+from recoseg.models.weights import PublishedWeights
 
 TABLE = Path(__file__).parent.parent / "data" / "models.json"
 # The user asked for the network, so it may take its time to answer.
@@ -18,7 +18,7 @@ _PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """One model of the table.
 
     Attributes:
@@ -44,18 +44,18 @@ class Entry:
         return {**asdict(self), "aliases": list(self.aliases), "roles": list(self.roles)}
 
 
-def entries() -> list[Entry]:
+def list_models() -> list[ModelEntry]:
     """Every model of the table, those of the presets first; no network is used."""
     rows = json.loads(TABLE.read_text(encoding="utf-8"))["models"]
     return [
-        Entry(
+        ModelEntry(
             id=row["id"],
             aliases=tuple(alias for alias, id in ids.ALIASES.items() if id == row["id"]),
             roles=tuple(row["roles"]),
             parameters=row["parameters"],
             licence=row["licence"],
             source=row["source"],
-            file=_present(row["id"]),
+            file=_find_local(row["id"]),
         )
         for row in rows
     ]
@@ -79,14 +79,14 @@ def fetch(models: Iterable[str]) -> dict[str, Path]:
     return found
 
 
-def _texts(model: str) -> list[Published]:
+def _texts(model: str) -> list[PublishedWeights]:
     from recoseg.models import cliptable
 
     id = registry.identify(model)
     return cliptable.tokenizer_files(id) if id.scheme == "clip" else []
 
 
-def publication(model: str) -> Published | None:
+def publication(model: str) -> PublishedWeights | None:
     """Where an id's weights are published; None for ``lite``, which pip brings."""
     id = registry.identify(model)
     if id.scheme == "lite":
@@ -102,7 +102,7 @@ def publication(model: str) -> Published | None:
     return cliptable.publication(id)
 
 
-def _present(model: str) -> str | None:
+def _find_local(model: str) -> str | None:
     published = publication(model)
     if published is None:
         from recoseg.models import lite

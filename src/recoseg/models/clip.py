@@ -16,7 +16,7 @@ from recoseg.models import openclip
 from recoseg.models.cliptext import TextTower
 from recoseg.models.denseclip import KINDS, dense_map
 from recoseg.models.ids import ModelId
-from recoseg.models.openclip import Loaded
+from recoseg.models.openclip import LoadedClip
 from recoseg.models.pixels import CELLS, Normalisation, stretch
 from recoseg.models.weights import fingerprint
 from recoseg.similarity import unit
@@ -33,7 +33,7 @@ class Clip:
     dense map in pixels, 0 where none is defined.
     """
 
-    def __init__(self, id: ModelId, loaded: Loaded, device: torch.device) -> None:
+    def __init__(self, id: ModelId, loaded: LoadedClip, device: torch.device) -> None:
         kind, cells, decode = _options(id)
         self.id = str(id)
         self.device = device

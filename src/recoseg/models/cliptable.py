@@ -8,7 +8,7 @@ from typing import Any
 from recoseg.errors import UnknownModel
 from recoseg.models import weights
 from recoseg.models.ids import ModelId, near
-from recoseg.models.weights import Published
+from recoseg.models.weights import PublishedWeights
 
 # The names under which open_clip publishes weights on the hub, the better first.
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -17,7 +17,7 @@ TOKENIZER = (("tokenizer.json", "spiece.model"), ("tokenizer_config.json",))
 TEXT_CONFIG = (("config.json",),)
 
 
-def publication(id: ModelId) -> Published:
+def publication(id: ModelId) -> PublishedWeights:
     """Where open_clip's own table says that a tag's weights are.
 
     Raises:
@@ -26,7 +26,7 @@ def publication(id: ModelId) -> Published:
     from open_clip.pretrained import list_pretrained_tags_by_model
 
     check_architecture(id.architecture)
-    config = tag_of(id)
+    config = pretrained_config(id)
     if not config:
         tags = near(id.source, list_pretrained_tags_by_model(id.architecture))
         raise UnknownModel(
@@ -37,17 +37,17 @@ def publication(id: ModelId) -> Published:
     safe = (f"{Path(file).stem}.safetensors", file) if file else FILES
     url = config.get("url", "")
     files = safe if repository else ()
-    return Published(str(id), files, repository, url, known_digest(url), id.revision)
+    return PublishedWeights(str(id), files, repository, url, known_digest(url), id.revision)
 
 
-def tokenizer_files(id: ModelId) -> list[Published]:
+def tokenizer_files(id: ModelId) -> list[PublishedWeights]:
     """Files that an architecture's text side takes from the hub; none for CLIP's own tokenizer."""
     import open_clip
 
     text = open_clip.get_model_config(id.architecture)["text_cfg"]
     wanted = {"hf_tokenizer_name": TOKENIZER, "hf_model_name": TEXT_CONFIG}
     return [
-        Published(str(id), files, text[key])
+        PublishedWeights(str(id), files, text[key])
         for key, groups in wanted.items()
         if text.get(key)
         for files in groups
@@ -64,7 +64,7 @@ def check_architecture(name: str) -> None:
         )
 
 
-def tag_of(id: ModelId) -> dict[str, Any]:
+def pretrained_config(id: ModelId) -> dict[str, Any]:
     """Open_clip's facts about a pretrained tag; empty if it has no such tag."""
     from open_clip.pretrained import get_pretrained_cfg
 
@@ -78,7 +78,7 @@ def known_digest(url: str) -> str:
     return Path(url).stem.rpartition("-")[2] if "mlfoundations" in url else ""
 
 
-def recognised(file: Path) -> tuple[str, dict[str, Any]]:
+def recognise_file(file: Path) -> tuple[str, dict[str, Any]]:
     """Architecture and facts, by open_clip's table, of a file known by its sha256."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained
 
@@ -93,7 +93,7 @@ def recognised(file: Path) -> tuple[str, dict[str, Any]]:
     return "", {}
 
 
-def is_openai_s(file: Path) -> bool:
+def is_openai_file(file: Path) -> bool:
     """Whether all of a file's sha256 is that of one of OpenAI's: a beginning could be forged."""
     from open_clip import get_pretrained_url, list_openai_models
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recoseg.models.pixels import STRETCH, whole_cells
+from recoseg.models.pixels import STRETCH, stretch_to_cells
 from recoseg.similarity import unit
 
 VALUE, SELF = "value", "selfself"
@@ -68,7 +68,7 @@ def _is_plain_vit(visual: Any) -> bool:
 def _resnet(visual: Any, pixels: Tensor, cells: str) -> Tensor:
     """Last stage, then the pool's value and output projections as 1x1 convolutions."""
     if cells == STRETCH or min(pixels.shape[-2:]) < 32:
-        pixels = whole_cells(pixels, 32)
+        pixels = stretch_to_cells(pixels, 32)
     # Else the poolings drop what is left over, each where it comes to it.
     x: Tensor = visual.stem(pixels)
     for stage in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
@@ -80,7 +80,7 @@ def _resnet(visual: Any, pixels: Tensor, cells: str) -> Tensor:
 
 def _vit(visual: Any, pixels: Tensor, cells: str, last: Callable[[Any, Tensor], Tensor]) -> Tensor:
     """All blocks but the last, ``last`` in its place, then the class token's own head."""
-    tokens, (height, width) = _embed(visual, whole_cells(pixels, visual.patch_size[0], cells))
+    tokens, (height, width) = _embed(visual, stretch_to_cells(pixels, visual.patch_size[0], cells))
     for block in visual.transformer.resblocks[:-1]:
         tokens = block(tokens)
     tokens = last(visual.transformer.resblocks[-1], tokens)[:, 1:]

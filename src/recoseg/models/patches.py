@@ -12,9 +12,9 @@ from torch import Tensor
 from recoseg.errors import MissingWeights, UnknownModel
 from recoseg.models import weights
 from recoseg.models.ids import ModelId, near
-from recoseg.models.pixels import CELLS, Normalisation, whole_cells
+from recoseg.models.pixels import CELLS, Normalisation, stretch_to_cells
 from recoseg.models.positions import POSITIONS, keep_plain
-from recoseg.models.weights import Published, fingerprint
+from recoseg.models.weights import PublishedWeights, fingerprint
 
 _VERSION = "timm 1: grids stretched to whole cells"
 _HEADS = ("head", "head_dist", "fc", "classifier")
@@ -76,7 +76,7 @@ class TimmEncoder:
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
         """Float (B, 3, H, W) in [0, 1] to (B, d, h, w), not normalised."""
-        pixels = whole_cells(self._normalise(images, self.device), self.stride, self._cells)
+        pixels = stretch_to_cells(self._normalise(images, self.device), self.stride, self._cells)
         if self._tokens:
             return self._patches(pixels)
         stages = self._model.forward_intermediates(
@@ -92,7 +92,7 @@ class TimmEncoder:
         return patches.reshape(len(patches), -1, *grid).float()
 
 
-def publication(id: ModelId) -> Published:
+def publication(id: ModelId) -> PublishedWeights:
     """Where timm's own table says that the weights of an architecture and tag are.
 
     Raises:
@@ -100,7 +100,7 @@ def publication(id: ModelId) -> Published:
     """
     name = id.architecture
     if name in PUBLISHED:
-        return Published(str(id), url=PUBLISHED[name], revision=id.revision)
+        return PublishedWeights(str(id), url=PUBLISHED[name], revision=id.revision)
     config = _config(name)
     repository = str(config.hf_hub_id or "")
     if not repository:
@@ -110,7 +110,7 @@ def publication(id: ModelId) -> Published:
         )
     own = config.hf_hub_filename
     files = (own,) if own else _FILES
-    return Published(str(id), files, repository, revision=id.revision)
+    return PublishedWeights(str(id), files, repository, revision=id.revision)
 
 
 def fill(model: Any, file: Path, name: str) -> None:

@@ -46,7 +46,7 @@ def stretch(images: Tensor, size: Sequence[int]) -> Tensor:
     return resized.contiguous(memory_format=torch.channels_last)
 
 
-def whole_cells(images: Tensor, cell: int, rule: str = STRETCH) -> Tensor:
+def stretch_to_cells(images: Tensor, cell: int, rule: str = STRETCH) -> Tensor:
     """Pixels whose sides are multiples of ``cell``, at least one.
 
     Args:

@@ -104,7 +104,7 @@ def _from_file(file: Path) -> ModelId:
     """One of OpenAI's published files, known by its digest."""
     from recoseg.models import cliptable
 
-    architecture, _ = cliptable.recognised(file)
+    architecture, _ = cliptable.recognise_file(file)
     if not architecture:
         raise _ambiguous(file)
     return ModelId("clip", architecture, str(file))

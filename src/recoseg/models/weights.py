@@ -25,7 +25,7 @@ _TRUE = {"1", "ON", "YES", "TRUE"}
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """Where a model's published weights can be had.
 
     Attributes:
@@ -91,8 +91,8 @@ class Published:
         try:
             if self.repository:
                 place = (self.repository, self.files, hub_cache(), patience)
-                return network.from_hub(*place, self.revision)
-            return network.from_url(self.url, weights_folder(), self.sha256, patience)
+                return network.download_from_hub(*place, self.revision)
+            return network.download_url(self.url, weights_folder(), self.sha256, patience)
         except network.Unavailable as error:
             raise self._missing(str(error)) from error
 
@@ -168,7 +168,7 @@ def read(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise MissingWeights(f"there is no file {file}; give the path of the model's weights.")
     try:
-        return _unwrapped(_opened(file), file)
+        return _unwrap(_open(file), file)
     except MissingWeights:
         raise
     # A hostile or damaged file may make the readers raise anything; nothing of it was run.
@@ -179,7 +179,7 @@ def read(file: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _opened(file: Path) -> Any:
+def _open(file: Path) -> Any:
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -191,7 +191,7 @@ def _opened(file: Path) -> Any:
         )
 
 
-def _unwrapped(stored: Any, file: Path) -> dict[str, Tensor]:
+def _unwrap(stored: Any, file: Path) -> dict[str, Tensor]:
     while isinstance(stored, Mapping):
         inner = next((k for k in WRAPPERS if isinstance(stored.get(k), Mapping)), None)
         if inner is None:

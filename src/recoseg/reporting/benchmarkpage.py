@@ -48,7 +48,7 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class ClassRow:
+class ClassTableRow:
     """One class in the table: its IoU in every scored system, and its accuracy in the best."""
 
     name: str
@@ -56,7 +56,7 @@ class ClassRow:
     accuracy: float | None
 
 
-def benchmark(report: ReportFile, folder: Path) -> str:
+def render_benchmark_page(report: ReportFile, folder: Path) -> str:
     """The HTML page of a report.
 
     Args:
@@ -68,13 +68,13 @@ def benchmark(report: ReportFile, folder: Path) -> str:
     """
     values = {
         "report": report,
-        "summary": summary(report),
+        "summary": summarise(report),
         **_table(report),
         **_classes(report),
         "confusions": _confusions(report),
         "top_row": max(report.grid, key=lambda row: row.miou or 0.0, default=None),
-        "sweeps": [(s, pages.trusted(plots.sweep(s))) for s in report.sweeps if s.points],
-        "purity_plot": pages.trusted(_purity(report.purity)),
+        "sweeps": [(s, pages.mark_trusted(plots.plot_sweep(s))) for s in report.sweeps if s.points],
+        "purity_plot": pages.mark_trusted(_purity(report.purity)),
         "printed_grid": sorted({p.protocol for row in report.grid for p in row.published}),
         "cases": _cases(report.gallery, folder),
         "legend": _legend(report) if report.gallery else [],
@@ -87,16 +87,16 @@ def benchmark(report: ReportFile, folder: Path) -> str:
 def _purity(found: Sequence[ArchivePurity]) -> str:
     """Precision by k, a line per archive and model, where several k were measured."""
     if len({one.k for one in found}) < 2:
-        return plots.purity(found)
+        return plots.plot_purity(found)
     points = tuple(
         SweepPoint(x=one.k, system=" ".join(filter(None, (one.archive, one.model))), miou=one.mean)
         for one in found
         if one.k is not None
     )
-    return plots.sweep(SweepSeries(name="purity", x="k", y="precision", points=points))
+    return plots.plot_sweep(SweepSeries(name="purity", x="k", y="precision", points=points))
 
 
-def summary(report: ReportFile) -> str:
+def summarise(report: ReportFile) -> str:
     """The main finding in one or two sentences."""
     size = f" on {report.dataset.images:,} images" if report.dataset.images is not None else ""
     size += f" of {len(report.dataset.classes)} classes" if report.dataset.classes else ""
@@ -114,7 +114,7 @@ def summary(report: ReportFile) -> str:
     return f"{text}{size}."
 
 
-def mistakes(system: SystemScores, names: Sequence[str]) -> tuple[tuple[str, str, float], ...]:
+def find_mistakes(system: SystemScores, names: Sequence[str]) -> tuple[tuple[str, str, float], ...]:
     """The largest shares of a true class that went to another: (true, taken for, share)."""
     if len(names) != len(system.confusion) or not names:
         return ()
@@ -148,11 +148,11 @@ def _table(report: ReportFile) -> dict[str, Any]:
         "has_boundary": has_boundary,
         "columns": 3 + has_fw + has_boundary,
         "top_accuracy": max((s.accuracy or 0.0 for s in report.systems), default=None),
-        "published": _grouped(report.published),
+        "published": _group(report.published),
     }
 
 
-def _grouped(rows: Sequence[PublishedRow]) -> list[tuple[str, list[PublishedRow]]]:
+def _group(rows: Sequence[PublishedRow]) -> list[tuple[str, list[PublishedRow]]]:
     return [(group, list(members)) for group, members in itertools.groupby(rows, lambda r: r.group)]
 
 
@@ -164,9 +164,10 @@ def _classes(report: ReportFile) -> dict[str, Any]:
     total = sum(row.pixels or 0 for row in rows)
     return {
         "scored": scored,
-        "class_plot": pages.trusted(plots.per_class(report)),
+        "class_plot": pages.mark_trusted(plots.plot_classes(report)),
         "class_rows": [
-            ClassRow(row.name, tuple(of.get(row.name) for of in ious), row.accuracy) for row in rows
+            ClassTableRow(row.name, tuple(of.get(row.name) for of in ious), row.accuracy)
+            for row in rows
         ],
         "shares": {row.name: (row.pixels or 0) / total for row in rows} if total else {},
     }
@@ -175,9 +176,11 @@ def _classes(report: ReportFile) -> dict[str, Any]:
 def _confusions(report: ReportFile) -> list[Confusion]:
     ordered = sorted(report.systems, key=lambda system: system is not report.best)
     return [
-        Confusion(system.label, pages.trusted(plot), mistakes(system, report.dataset.classes))
+        Confusion(
+            system.label, pages.mark_trusted(plot), find_mistakes(system, report.dataset.classes)
+        )
         for system in ordered
-        if (plot := plots.confusion(system, report.dataset.classes))
+        if (plot := plots.plot_confusion(system, report.dataset.classes))
     ]
 
 
@@ -185,14 +188,14 @@ def _cases(gallery: Sequence[GalleryImage], folder: Path) -> list[tuple[str, lis
     kinds = list(dict.fromkeys(e.case for e in gallery))
     order = [*(kind for kind in CASES if kind in kinds), *(k for k in kinds if k not in CASES)]
     return [
-        (CASES.get(kind, kind), [_shown(e, folder) for e in gallery if e.case == kind])
+        (CASES.get(kind, kind), [_embed_example(e, folder) for e in gallery if e.case == kind])
         for kind in order
     ]
 
 
-def _shown(example: GalleryImage, folder: Path) -> dict[str, Any]:
+def _embed_example(example: GalleryImage, folder: Path) -> dict[str, Any]:
     pictures = [
-        (VIEWS.get(view, view), pages.embedded(folder / file, folder))
+        (VIEWS.get(view, view), pages.embed_file(folder / file, folder))
         for view, file in example.views
     ]
     return {"id": example.id, "miou": example.miou, "pictures": pictures}

@@ -19,7 +19,7 @@ from recoseg.reporting import quality
 from recoseg.reporting.quality import Quality
 
 
-def look_over(
+def judge_bank(
     bank: ConceptBank, index: Index | None = None, device: str | None = None
 ) -> list[Quality]:
     """Every concept judged, in the order of the bank.
@@ -33,7 +33,7 @@ def look_over(
         IndexMismatch: the index was built by another model than the bank.
         ArchiveError: the index is empty.
     """
-    judged = quality.judge(bank.concepts)
+    judged = quality.judge_concepts(bank.concepts)
     if index is None or not judged:
         return judged
     if index.fingerprint != bank.fingerprints["retrieval"]:
@@ -53,7 +53,9 @@ def look_over(
     for i, one in enumerate(judged):
         own, others = _cosines(texts, i, _photos(bank[one.name].evidence, there), index)
         names = [name for name in bank.names if name != one.name]
-        seen = quality.retrieval(_scores(best[i]), -_scores(worst[i]), means[i], own, others, names)
+        seen = quality.judge_retrieval(
+            _scores(best[i]), -_scores(worst[i]), means[i], own, others, names
+        )
         found.append(dataclasses.replace(one, retrieval=seen))
     return found
 

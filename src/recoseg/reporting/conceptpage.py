@@ -29,7 +29,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ConceptSection:
     """One concept of the page.
 
     Attributes:
@@ -47,7 +47,7 @@ class Entry:
     notes: tuple[str, ...]
 
 
-def concepts(
+def render_concept_page(
     bank: ConceptBank, judged: Sequence[Quality], files: Files, index: Index | None = None
 ) -> str:
     """The HTML page of a bank.
@@ -73,7 +73,7 @@ def concepts(
     return pages.render("concepts.html", f"{files.bank}: recoseg concepts", values)
 
 
-def described(judged: Sequence[Quality], files: Files) -> list[dict[str, Any]]:
+def to_json(judged: Sequence[Quality], files: Files) -> list[dict[str, Any]]:
     """Plain JSON types of every concept's numbers and advice."""
     return [
         {**asdict(one), "advice": [asdict(advice) for advice in advise(one, files)]}
@@ -83,13 +83,13 @@ def described(judged: Sequence[Quality], files: Files) -> list[dict[str, Any]]:
 
 def _entry(
     id: str, judged: Quality, evidence: Evidence | None, files: Files, index: Index | None
-) -> Entry:
+) -> ConceptSection:
     notes = evidence.notes if evidence is not None else ()
     tiles = _tiles(evidence, judged.odd, index)
-    return Entry(id, judged, tuple(advise(judged, files)), tiles, notes)
+    return ConceptSection(id, judged, tuple(advise(judged, files)), tiles, notes)
 
 
-def _summary(entries: Sequence[Entry]) -> str:
+def _summary(entries: Sequence[ConceptSection]) -> str:
     count = len(entries)
     wanting = sum(bool(entry.advice) for entry in entries)
     things = "1 concept" if count == 1 else f"{count} concepts"
@@ -112,18 +112,18 @@ def _tiles(evidence: Evidence | None, odd: Sequence[str], index: Index | None) -
     if evidence.pictures is not None:
         drawn: list[tuple[RGB | None, str]] = list(evidence.tiles())
     elif index is not None:
-        drawn = [(_fetched(seed, index), seed.caption()) for seed in evidence.seeds]
+        drawn = [(_fetch(seed, index), seed.caption()) for seed in evidence.seeds]
     else:
         return ()
     rows = zip(evidence.seeds, drawn, strict=True)
     return tuple(
-        Tile(pages.picture(picture), seed.image, caption, seed.image in odd)
+        Tile(pages.embed_image(picture), seed.image, caption, seed.image in odd)
         for seed, (picture, caption) in rows
         if picture is not None
     )
 
 
-def _fetched(seed: Seed, index: Index) -> RGB | None:
+def _fetch(seed: Seed, index: Index) -> RGB | None:
     """A photo as the archive still has it, with its seed; None if it is gone."""
     try:
         square = images.square(index.image(seed.image, at_least=THUMBNAIL), THUMBNAIL)

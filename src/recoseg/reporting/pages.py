@@ -27,7 +27,7 @@ def render(template: str, title: str, values: Mapping[str, Any]) -> str:
     """The page of a template of ``data/``."""
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     page = _environment().get_template(template)
-    return page.render(title=title, css=trusted(css), version=VERSION, **values)
+    return page.render(title=title, css=mark_trusted(css), version=VERSION, **values)
 
 
 def write(path: Path, html: str) -> Path:
@@ -38,14 +38,14 @@ def write(path: Path, html: str) -> Path:
     return path
 
 
-def trusted(markup: str) -> str:
+def mark_trusted(markup: str) -> str:
     """``markup`` as something that is not escaped: only for what this program has drawn itself."""
     from markupsafe import Markup
 
     return Markup(markup)
 
 
-def embedded(path: Path, folder: Path) -> str:
+def embed_file(path: Path, folder: Path) -> str:
     """The picture file ``path`` as a ``data:`` address.
 
     Raises:
@@ -61,15 +61,15 @@ def embedded(path: Path, folder: Path) -> str:
             f"{path} cannot be read ({error.strerror}); keep the gallery beside report.json, or "
             "write both again with `recoseg evaluate`."
         ) from error
-    return address(data, _kind(data, path))
+    return data_url(data, _kind(data, path))
 
 
-def picture(image: RGB, quality: int = 80) -> str:
+def embed_image(image: RGB, quality: int = 80) -> str:
     """A uint8 (H, W, 3) image as the ``data:`` address of a JPEG."""
-    return address(encode_image(image, "JPEG", quality=quality), "JPEG")
+    return data_url(encode_image(image, "JPEG", quality=quality), "JPEG")
 
 
-def address(data: bytes, kind: str) -> str:
+def data_url(data: bytes, kind: str) -> str:
     """The bytes of a picture as a ``data:`` address."""
     return f"data:{FORMATS[kind]};base64,{base64.b64encode(data).decode()}"
 

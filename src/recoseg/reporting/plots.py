@@ -60,7 +60,7 @@ _STYLE: Any = {
 }
 
 
-def per_class(report: ReportFile) -> str:
+def plot_classes(report: ReportFile) -> str:
     """IoU by class: a bar for the best system, a mark for each other one; SVG."""
     best = report.best
     if best is None or not best.classes:
@@ -85,7 +85,7 @@ def per_class(report: ReportFile) -> str:
     return _svg(draw, 0.9 + 0.2 * len(rows), "classes")
 
 
-def confusion(system: SystemScores, names: Sequence[str]) -> str:
+def plot_confusion(system: SystemScores, names: Sequence[str]) -> str:
     """Where the pixels of each true class went, row by row in per cent; SVG."""
     if not system.confusion or len(names) != len(system.confusion):
         return ""
@@ -110,7 +110,7 @@ def confusion(system: SystemScores, names: Sequence[str]) -> str:
     return _svg(draw, _WIDTH, f"confusion-{system.name}")
 
 
-def sweep(varied: SweepSeries) -> str:
+def plot_sweep(varied: SweepSeries) -> str:
     """What ``varied.y`` says against the setting that was varied, a line per system; SVG.
 
     Where the setting has names in place of numbers there are marks and no line.
@@ -142,7 +142,7 @@ def sweep(varied: SweepSeries) -> str:
     return _svg(draw, 3.2, f"sweep-{varied.name}") if varied.points else ""
 
 
-def purity(archives: Sequence[ArchivePurity]) -> str:
+def plot_purity(archives: Sequence[ArchivePurity]) -> str:
     """Precision of retrieval by concept, from the purest down, a line per archive and k; SVG."""
     drawn = [(one, values) for one in archives if (values := _precisions(one))]
 
@@ -150,7 +150,9 @@ def purity(archives: Sequence[ArchivePurity]) -> str:
         for i, (one, values) in enumerate(drawn):
             # Each concept is one step, so that a line ends at 100 % of the concepts.
             shares = np.linspace(0, 100, len(values) + 1)
-            axes.stairs([100 * v for v in values], shares, color=SERIES[i % 6], label=_named(one))
+            axes.stairs(
+                [100 * v for v in values], shares, color=SERIES[i % 6], label=_label_of(one)
+            )
         axes.set_xlim(0, 100)
         axes.set_xlabel("share of the concepts, %, the purest first")
         _percent(axes, "y", "precision of retrieval, %")
@@ -163,7 +165,7 @@ def _precisions(one: ArchivePurity) -> list[float]:
     return sorted((c.precision for c in one.concepts if c.precision is not None), reverse=True)
 
 
-def _named(one: ArchivePurity) -> str:
+def _label_of(one: ArchivePurity) -> str:
     return one.archive if one.k is None else f"{one.archive}, k = {one.k}"
 
 
@@ -215,10 +217,10 @@ def _svg(draw: Callable[[Axes], None], height: float, name: str) -> str:
         draw(figure.add_subplot())
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(stream, format="svg", metadata=nothing, bbox_inches="tight", pad_inches=0.04)
-    return _embedded(ElementTree.fromstring(stream.getvalue()), name)
+    return _embed(ElementTree.fromstring(stream.getvalue()), name)
 
 
-def _embedded(svg: ElementTree.Element, name: str) -> str:
+def _embed(svg: ElementTree.Element, name: str) -> str:
     """The element without namespaces and fixed size, its ids its own, its colours variables."""
     prefix = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
     for element in svg.iter():

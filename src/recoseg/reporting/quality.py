@@ -106,7 +106,7 @@ class Quality:
         return tuple(one for one in self.neighbours if one.confusable)
 
 
-def standout(best: NDArray[np.floating], worst: NDArray[np.floating], mean: float) -> float:
+def measure_standout(best: NDArray[np.floating], worst: NDArray[np.floating], mean: float) -> float:
     """How far the best photos rise above the archive, in units of how far the worst fall below.
 
     Where nothing shows a concept, its cosines scatter alike to both sides and this is about 1.
@@ -121,7 +121,7 @@ def standout(best: NDArray[np.floating], worst: NDArray[np.floating], mean: floa
     return above / below if below > 0 else 1.0
 
 
-def retrieval(
+def judge_retrieval(
     best: NDArray[np.floating],
     worst: NDArray[np.floating],
     mean: float,
@@ -139,7 +139,7 @@ def retrieval(
         others: (C, n) cosines of the same photos with every other concept's words.
         names: the C other concepts.
     """
-    ratio = standout(best, worst, mean)
+    ratio = measure_standout(best, worst, mean)
     if not len(names) or not len(own):
         return Retrieval(ratio, ratio < STANDOUT, None, ())
     lead = own - others.max(axis=0)
@@ -150,7 +150,7 @@ def retrieval(
     return Retrieval(ratio, ratio < STANDOUT, float(lead.mean()), rivals)
 
 
-def likeness(agreement: float | None) -> float:
+def seed_likeness(agreement: float | None) -> float:
     """The cosine with its reference that a concept's own seeds have on average.
 
     The reference is the mean of seeds whose pairwise cosines average ``agreement``; a seed's
@@ -159,7 +159,7 @@ def likeness(agreement: float | None) -> float:
     return SAME if agreement is None else math.sqrt(max(0.0, agreement))
 
 
-def odd(evidence: Evidence) -> tuple[str, ...]:
+def find_odd_photos(evidence: Evidence) -> tuple[str, ...]:
     """Ids of photos whose seed has less than half of the median support."""
     if not evidence.seeds:
         return ()
@@ -167,7 +167,7 @@ def odd(evidence: Evidence) -> tuple[str, ...]:
     return tuple(seed.image for seed in evidence.seeds if seed.support < ODD * usual)
 
 
-def judge(concepts: Sequence[Concept]) -> list[Quality]:
+def judge_concepts(concepts: Sequence[Concept]) -> list[Quality]:
     """What the concepts of one bank say of themselves and each other, without an archive."""
     if not concepts:
         return []
@@ -196,7 +196,7 @@ def _judged(concept: Concept, usual: float, neighbours: tuple[Neighbour, ...]) -
         drop=max(scores) - min(scores) if scores else None,
         agreement=agreement,
         support=statistics.median(seed.support for seed in seeds) if seeds else None,
-        odd=odd(evidence) if evidence is not None else (),
+        odd=find_odd_photos(evidence) if evidence is not None else (),
         discordant=agreement is not None and agreement < UNLIKE * usual,
         neighbours=neighbours,
     )
@@ -207,7 +207,7 @@ def _neighbours(
 ) -> tuple[Neighbour, ...]:
     """The nearest others of concept ``place``, from its C cosines with all by either vector."""
     concept = concepts[place]
-    limit = likeness(concept.evidence.agreement if concept.evidence is not None else None)
+    limit = seed_likeness(concept.evidence.agreement if concept.evidence is not None else None)
     others = [i for i in range(len(concepts)) if i != place]
     nearest = sorted(others, key=lambda i: (-near[i], concepts[i].name))[:NEIGHBOURS]
     mine = _photos(concept)

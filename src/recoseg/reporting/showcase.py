@@ -46,7 +46,7 @@ LONGEST = 640
 TILE = 240
 SHOWN = 12
 
-Tell = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Figure:
     found: Sequence[Found]
 
 
-def shipped() -> tuple[dict[str, images.RGB], dict[str, list[str]]]:
+def load_shipped_photos() -> tuple[dict[str, images.RGB], dict[str, list[str]]]:
     """Name to photo and to the concepts to look for, of those packages that are installed."""
     photos, names = {}, {}
     for package, files in SHIPPED.items():
@@ -89,7 +89,7 @@ def shipped() -> tuple[dict[str, images.RGB], dict[str, list[str]]]:
     return photos, names
 
 
-def everyday(out: Path, tell: Tell) -> Path:
+def demo_everyday(out: Path, tell: Say) -> Path:
     """Segment the shipped photos with the everyday bank; the page that shows them.
 
     Raises:
@@ -98,7 +98,7 @@ def everyday(out: Path, tell: Tell) -> Path:
     from recoseg.concepts.bank import ConceptBank
     from recoseg.segmenting.segmenter import Segmenter
 
-    photos, names = shipped()
+    photos, names = load_shipped_photos()
     if not photos:
         raise InputError(
             "the demo's photos come with scikit-image, which is not installed; pip install "
@@ -111,8 +111,8 @@ def everyday(out: Path, tell: Tell) -> Path:
     return segment(photos, choices, out / "everyday", "Everyday concepts", tell)
 
 
-def own(
-    out: Path, folder: str, concepts: Sequence[str], tell: Tell, progress: Progress = True
+def demo_own_photos(
+    out: Path, folder: str, concepts: Sequence[str], tell: Say, progress: Progress = True
 ) -> Path:
     """Index a folder, learn concepts from it, segment some of it; the page that shows them."""
     from recoseg.concepts.bank import ConceptBank
@@ -129,14 +129,14 @@ def own(
     for concept in bank.concepts:
         if concept.evidence is not None:
             concept.evidence.save(results / f"evidence_{plain(concept.name)}.png")
-    chosen = best(bank)[:SHOWN]
+    chosen = rank_photos(bank)[:SHOWN]
     tell(f"Segmenting {len(chosen)} of them.")
     photos = {id: index.image(id, at_least=LONGEST) for id in chosen}
     choices = dict.fromkeys(photos, Segmenter(bank))
     return segment(photos, choices, results, "Your photos, your concepts", tell)
 
 
-def best(bank: ConceptBank) -> list[str]:
+def rank_photos(bank: ConceptBank) -> list[str]:
     """Photos the concepts were learnt from, each concept's first before any one's second."""
     ranked = [c.evidence.images for c in bank.concepts if c.evidence is not None]
     longest = max(map(len, ranked), default=0)
@@ -149,7 +149,7 @@ def segment(
     segmenters: Mapping[str, Segmenter],
     out: Path,
     title: str,
-    tell: Tell,
+    tell: Say,
 ) -> Path:
     """Segment each photo, save labels, overlays and a sheet; the page that shows them."""
     durable.make_folder(out)
@@ -157,31 +157,31 @@ def segment(
     figures = []
     for name, photo in photos.items():
         start = time.perf_counter()
-        result = segmenters[name](fit(photo))
+        result = segmenters[name](shrink(photo))
         seconds = time.perf_counter() - start
         overlay = np.asarray(result.overlay())
         palette.write(out / f"{plain(name)}_overlay.jpg", overlay)
         result.save(out / f"{plain(name)}_labels.png")
-        found = largest(result)
+        found = find_largest(result)
         summary = ", ".join(f"{one.name} {one.share:.0%}" for one in found)
         tell(f"  {name}: {summary} ({seconds:.1f} s)")
-        tiles += [(result.image, name), (overlay, ""), (key(found), "")]
+        tiles += [(result.image, name), (overlay, ""), (draw_key(found), "")]
         figures.append(
-            Figure(name, pages.picture(result.image, 88), pages.picture(overlay, 88), found)
+            Figure(name, pages.embed_image(result.image, 88), pages.embed_image(overlay, 88), found)
         )
     palette.write(out / "sheet.png", palette.contact_sheet(tiles, 6, title, size=TILE))
     html = pages.render("showcase.html", title, {"figures": figures})
     return pages.write(out / "index.html", html)
 
 
-def largest(result: Segmentation, most: int = 8) -> list[Found]:
+def find_largest(result: Segmentation, most: int = 8) -> list[Found]:
     """What covers at least a hundredth of the image, largest first."""
     rows = zip(result.names, result.colours.tolist(), result.area.values(), strict=True)
     present = [Found(name, tuple(rgb), share) for name, rgb, share in rows if share >= 0.01]
     return sorted(present, key=lambda one: -one.share)[:most]
 
 
-def key(found: Sequence[Found]) -> images.RGB:
+def draw_key(found: Sequence[Found]) -> images.RGB:
     """The colours of one image with their names, as a tile of the sheet."""
     colours = np.array([one.colour for one in found], np.uint8).reshape(-1, 3)
     shares = {one.name: one.share for one in found}
@@ -191,7 +191,7 @@ def key(found: Sequence[Found]) -> images.RGB:
     return tile
 
 
-def fit(photo: images.RGB) -> images.RGB:
+def shrink(photo: images.RGB) -> images.RGB:
     """At most LONGEST pixels on the long side: enough to look at, and soon done."""
     height, width = photo.shape[:2]
     scale = min(1.0, LONGEST / max(height, width))

@@ -79,7 +79,7 @@ def _expand(given: Path, others: Counter[str]) -> tuple[Path, list[Path]]:
     if given.is_dir():
         found = sorted(given.rglob("*"))
         made = {p.parent for p in found if p.name == "manifest.json" and p.parent != given}
-        made = {folder for folder in made if filetypes.results(folder)}
+        made = {folder for folder in made if filetypes.is_results_folder(folder)}
         photos = [path for path in found if made.isdisjoint(path.parents)]
         return given, _images(given, photos, others)
     if given.is_file():
@@ -94,10 +94,14 @@ def _expand(given: Path, others: Counter[str]) -> tuple[Path, list[Path]]:
 def _images(given: Path, found: Iterable[Path], others: Counter[str]) -> list[Path]:
     files = [path for path in found if not path.name.startswith(".") and path.is_file()]
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    passed = filetypes.suffixes(path.name for path in files if path.suffix.lower() not in SUFFIXES)
+    passed = filetypes.count_suffixes(
+        path.name for path in files if path.suffix.lower() not in SUFFIXES
+    )
     if not images:
         remedy = filetypes.remedy(passed) or "its files need a suffix such as .jpg"
-        raise ArchiveError(f"{given} holds no image ({filetypes.described(passed)}); {remedy}.")
+        raise ArchiveError(
+            f"{given} holds no image ({filetypes.describe_counts(passed)}); {remedy}."
+        )
     others.update(passed)
     return images
 

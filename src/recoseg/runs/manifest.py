@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from recoseg.errors import InputError
+from recoseg.io import durable
 from recoseg.runs.identity import file_digest
 
 FORMAT = "recoseg-segmentation/1"

@@ -23,7 +23,7 @@ from recoseg.web import (
     server_routes,
 )
 from recoseg.web.guard import Guard
-from recoseg.web.metrics import Counting
+from recoseg.web.metrics import CountingMiddleware
 from recoseg.web.service import Service
 from recoseg.web.settings import Settings
 
@@ -77,7 +77,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         app.include_router(module.router, prefix="/api")
     _page(app)
     app.add_middleware(Guard, settings=settings, worker=service.worker)
-    app.add_middleware(Counting, metrics=service.metrics)
+    app.add_middleware(CountingMiddleware, metrics=service.metrics)
     return app
 
 

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from recoseg.errors import ArchiveError, IndexDamaged, IndexMismatch, RecosegError
 from recoseg.web import pictures, schemas
 from recoseg.web.failures import Conflict, Missing, refuse
-from recoseg.web.indexes import About
+from recoseg.web.indexes import IndexInfo
 from recoseg.web.service import Service, Serving
 from recoseg.web.worker import Job
 
@@ -41,7 +41,7 @@ def indexes(service: Serving) -> list[dict[str, Any]]:
         busy = _at_work(service, id) is not None
         # One that was damaged or taken away must not hide the others.
         with contextlib.suppress(IndexDamaged, IndexMismatch):
-            rows.append(service.catalogue.described(id, busy))
+            rows.append(service.catalogue.describe(id, busy))
     return rows
 
 
@@ -52,7 +52,7 @@ def index(order: schemas.IndexOrder, service: Serving) -> dict[str, Any]:
     service.roots.check_links(order.root, folder)
     service.worker.check_room()
     name = order.name.strip() or folder.name
-    id = service.catalogue.prepare(About(name, order.root, order.path, str(folder)))
+    id = service.catalogue.prepare(IndexInfo(name, order.root, order.path, str(folder)))
     running = _at_work(service, id)
     if running is None:
         work = Job(

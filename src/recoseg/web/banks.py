@@ -29,7 +29,7 @@ Edit = Callable[[ConceptBank | None], ConceptBank | None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Entry:
+class BankEntry:
     """A bank as it is on disk now.
 
     Attributes:
@@ -64,7 +64,7 @@ def groups() -> dict[str, str]:
     return {name: group for group, names in table.items() for name in names}
 
 
-class Shelf:
+class BankLibrary:
     """Banks by id; files are read again when they change."""
 
     def __init__(self, given: tuple[Path, ...], state: Path) -> None:
@@ -72,13 +72,13 @@ class Shelf:
         self._given = [path.absolute() for path in given]
         self._state = state.absolute()
         self._folder = self._state / "banks"
-        self._opened: dict[str, Entry] = {}
+        self._opened: dict[str, BankEntry] = {}
         self._reading = threading.Lock()
         self._saving = threading.Lock()
         for path in self._given:
             self._read(path_id("b", path), path)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[BankEntry]:
         """All banks that can be read, the shipped one first."""
         found = []
         for id, path in self._paths().items():
@@ -88,7 +88,7 @@ class Shelf:
                 continue
         return found
 
-    def find(self, id: str) -> Entry:
+    def find(self, id: str) -> BankEntry:
         """The bank of an id; Missing if there is none."""
         path = self._paths().get(id)
         if path is None:
@@ -144,7 +144,7 @@ class Shelf:
         made = sorted(self._folder.glob("*.bank")) if self._folder.is_dir() else []
         return {SHIPPED: EVERYDAY, **{path_id("b", path): path for path in [*self._given, *made]}}
 
-    def _read(self, id: str, path: Path) -> Entry:
+    def _read(self, id: str, path: Path) -> BankEntry:
         try:
             status = path.stat()
         except OSError:
@@ -155,6 +155,6 @@ class Shelf:
             known = self._opened.get(id)
             if known is None or known.stamp != stamp:
                 name = SHIPPED if id == SHIPPED else path.stem
-                known = Entry(id, name, path, stamp, ConceptBank.open(path))
+                known = BankEntry(id, name, path, stamp, ConceptBank.open(path))
                 self._opened[id] = known
             return known

@@ -16,7 +16,7 @@ from recoseg.drawing import palette
 from recoseg.errors import ArchiveError, InputError
 from recoseg.models.model_set import Models
 from recoseg.web import drafts, forms, pictures, schemas
-from recoseg.web.banks import Entry, groups
+from recoseg.web.banks import BankEntry, groups
 from recoseg.web.failures import Missing, Unprocessable
 from recoseg.web.segmenters import STUDENT
 from recoseg.web.service import Service, Serving
@@ -88,11 +88,11 @@ def preview(
     shown = tuple({example.id: example for example in (*before, *given)}.values())
     if not index and not shown:
         raise Unprocessable("name an index to learn from, or hand over example images.")
-    order = drafts.Order(named, index, shown, frozenset(forms.texts(exclude, "exclude")), k)
+    order = drafts.DraftRequest(named, index, shown, frozenset(forms.texts(exclude, "exclude")), k)
     work = Job(
         "preview",
         f"learning {named[0]}",
-        lambda step: drafts.described(service.drafts.make(order, step)),
+        lambda step: drafts.to_json(service.drafts.make(order, step)),
         index or None,
     )
     return {"job": service.worker.submit(work).id, "index": index or None}
@@ -158,7 +158,7 @@ def _words(given: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
-def _described(entry: Entry) -> dict[str, Any]:
+def _described(entry: BankEntry) -> dict[str, Any]:
     words = {c.name: c.aliases for c in entry.bank.concepts}
     return _row(entry.id, entry.name, words, shipped=entry.shipped, calibrated=entry.calibrated)
 

@@ -23,9 +23,9 @@ from recoseg.recipe import preset
 from recoseg.reporting import checkup
 from recoseg.reporting.advice import Files, advise
 from recoseg.reporting.quality import Quality
-from recoseg.web.banks import Shelf
+from recoseg.web.banks import BankLibrary
 from recoseg.web.failures import Conflict, Missing, Refused
-from recoseg.web.indexes import Catalogue
+from recoseg.web.indexes import IndexLibrary
 from recoseg.web.worker import Step
 
 KEPT = 30
@@ -46,7 +46,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Order:
+class DraftRequest:
     """What to build.
 
     Attributes:
@@ -77,7 +77,7 @@ class Draft:
     """
 
     id: str
-    order: Order
+    order: DraftRequest
     bank: ConceptBank
     seeds: Mapping[str, int]
     quality: Quality
@@ -105,8 +105,8 @@ class Draft:
 class Drafts:
     """Drafts by id; the oldest make room for new ones."""
 
-    shelf: Shelf
-    catalogue: Catalogue
+    shelf: BankLibrary
+    catalogue: IndexLibrary
     device: str | None
     max_pixels: int
     _kept: OrderedDict[str, Draft] = field(default_factory=OrderedDict)
@@ -120,7 +120,7 @@ class Drafts:
                 raise Missing("this draft is not kept any more; build it again.")
             return self._kept[id]
 
-    def make(self, order: Order, step: Step) -> Draft:
+    def make(self, order: DraftRequest, step: Step) -> Draft:
         """Build a concept by words, examples or both, as ``recoseg concept add`` does."""
         name = order.words[0]
         index = self.catalogue.open(order.index) if order.index else None
@@ -179,7 +179,7 @@ class Drafts:
         for entry in self.shelf.entries():
             bank = entry.bank
             if index is None or bank.fingerprints.get("retrieval") == index.fingerprint:
-                return _emptied(bank, name)
+                return _without_concepts(bank, name)
         if index is None:
             raise Refused("there is no bank to learn examples alone for; choose an index.")
         if index.hash not in self._bases:
@@ -192,12 +192,12 @@ class Drafts:
                 progress=step,
             )
             self._bases[index.hash] = contexts
-        return _emptied(self._bases[index.hash], name)
+        return _without_concepts(self._bases[index.hash], name)
 
     def _keep(
-        self, order: Order, bank: ConceptBank, index: Index | None, examples: list[str]
+        self, order: DraftRequest, bank: ConceptBank, index: Index | None, examples: list[str]
     ) -> Draft:
-        (quality,) = checkup.look_over(bank, index, self.device)
+        (quality,) = checkup.judge_bank(bank, index, self.device)
         evidence = bank.concepts[0].evidence
         places = enumerate(evidence.seeds if evidence is not None else ())
         seeds = {examples[i] if s.score is None else s.image: i for i, s in places}
@@ -214,7 +214,7 @@ class Drafts:
         return sum(kept.values())
 
 
-def described(draft: Draft) -> dict[str, object]:
+def to_json(draft: Draft) -> dict[str, object]:
     """A draft in plain JSON types."""
     retrieval, names = draft.quality.retrieval, {e.id: e.name for e in draft.order.examples}
     advice = advise(draft.quality, Files("BANK"))
@@ -242,7 +242,7 @@ def _photo(photo: str, seed: Seed, names: Mapping[str, str]) -> dict[str, object
     }
 
 
-def _emptied(bank: ConceptBank, name: str) -> ConceptBank:
+def _without_concepts(bank: ConceptBank, name: str) -> ConceptBank:
     """The bank without concepts; of its contexts, those that are eliminated from ``name``."""
     names = [context.name for context in bank.contexts]
     before = bank.contexts[: names.index(name)] if name in names else bank.contexts

@@ -63,10 +63,10 @@ def refuse(sentence: str, status: int, headers: Mapping[str, str] | None = None)
 
 def install(app: FastAPI) -> None:
     """Let the application answer every error so."""
-    app.add_exception_handler(RecosegError, _told)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _plain)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(RecosegError, _answer_recoseg_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(Exception, _answer_unexpected_error)
 
 
 def status_of(error: RecosegError) -> int:
@@ -78,30 +78,30 @@ def status_of(error: RecosegError) -> int:
     return 409 if isinstance(error, Locked) else 400
 
 
-def unexpected(error: BaseException) -> str:
+def describe_unexpected(error: BaseException) -> str:
     """The sentence for an error that nobody foresaw."""
     if isinstance(error, MemoryError):
         return "this needs more memory than the server has; use a smaller image or fewer concepts."
     return f"the server met an unexpected {type(error).__name__}; its log says where."
 
 
-def _told(request: Request, error: Any) -> JSONResponse:
+def _answer_recoseg_error(request: Request, error: Any) -> JSONResponse:
     headers = {"Retry-After": str(error.wait)} if isinstance(error, Busy) else None
     return refuse(str(error), status_of(error), headers)
 
 
-def _invalid(request: Request, error: Any) -> JSONResponse:
+def _answer_validation_error(request: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
     return refuse(f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}.", 422)
 
 
-def _plain(request: Request, error: Any) -> JSONResponse:
+def _answer_http_error(request: Request, error: Any) -> JSONResponse:
     detail = str(error.detail).rstrip(".")
     if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"there is nothing at {request.url.path}"
     return refuse(f"{detail}.", error.status_code, error.headers)
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    return refuse(unexpected(error), 500)
+def _answer_unexpected_error(request: Request, error: Exception) -> JSONResponse:
+    return refuse(describe_unexpected(error), 500)

@@ -22,7 +22,7 @@ def path_id(kind: str, path: Path) -> str:
     return kind + digest[:12]
 
 
-class Roots:
+class AllowedFolders:
     """Folders by id; every path that a request names lies below one of them."""
 
     def __init__(self, given: tuple[Path, ...]) -> None:
@@ -65,7 +65,7 @@ class Roots:
         folder = self.resolve(root, path)
         base = self._real[root]
         folders, photos = [], 0
-        for entry in _listed(folder):
+        for entry in _list_entries(folder):
             if _links_out(entry, base):
                 continue
             if is_folder(entry):
@@ -90,7 +90,7 @@ class Roots:
             if here in seen:
                 continue
             seen.add(here)
-            for entry in _listed(here):
+            for entry in _list_entries(here):
                 if _links_out(entry, base):
                     name = printable(os.path.relpath(entry.path, base))
                     raise Refused(
@@ -101,7 +101,7 @@ class Roots:
                     waiting.append(Path(entry.path).resolve())
 
 
-def _listed(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _list_entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from [entry for entry in entries if not entry.name.startswith(".")]

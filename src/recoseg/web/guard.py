@@ -63,7 +63,7 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            await refusal(scope, receive, _lingering(receive, sealed))
+            await refusal(scope, receive, _linger(receive, sealed))
         else:
             await self.app(scope, self._counted(receive), sealed)
 
@@ -130,7 +130,7 @@ class Guard:
         return counted
 
 
-def _lingering(receive: Receive, send: Send) -> Send:
+def _linger(receive: Receive, send: Send) -> Send:
     """``send``, but the connection stays open until the body that was refused has gone by.
 
     A client that is still sending when it is closed would lose the answer.

@@ -24,7 +24,7 @@ from recoseg.web.worker import Step
 
 
 @dataclass(frozen=True)
-class About:
+class IndexInfo:
     """What is known of an index made on the page, in a file beside it.
 
     Attributes:
@@ -42,7 +42,7 @@ class About:
     complete: bool = False
 
 
-class Catalogue:
+class IndexLibrary:
     """Indexes by id."""
 
     def __init__(self, given: tuple[Path, ...], state: Path, device: str | None) -> None:
@@ -74,21 +74,21 @@ class Catalogue:
                 self._opened[id] = Index.open(path)
             return self._opened[id]
 
-    def about(self, id: str) -> About:
+    def about(self, id: str) -> IndexInfo:
         """Where an index came from."""
         path = self.find(id)
         if id in self._given:
             where = Manifest.read(path).archive.get("path", "")
-            return About(path.stem, "", str(where), str(where), complete=True)
+            return IndexInfo(path.stem, "", str(where), str(where), complete=True)
         try:
-            return About(**json.loads((self._folder / f"{id}.json").read_bytes()))
+            return IndexInfo(**json.loads((self._folder / f"{id}.json").read_bytes()))
         except (OSError, ValueError, TypeError) as error:
             raise IndexDamaged(
                 f"the note on the index {id} is damaged; delete {self._folder / id}.json, and "
                 "index the folder again."
             ) from error
 
-    def prepare(self, about: About) -> str:
+    def prepare(self, about: IndexInfo) -> str:
         """Note an index that is going to be made; its id, the same for the same folder."""
         id = path_id("i", Path(about.source))
         durable.make_folder(self._folder)
@@ -110,7 +110,7 @@ class Catalogue:
             self._opened[id] = made
         return {"index": id, "photos": len(made), "skipped": len(made.skipped)}
 
-    def described(self, id: str, busy: bool) -> dict[str, Any]:
+    def describe(self, id: str, busy: bool) -> dict[str, Any]:
         """An index in plain JSON types."""
         about = self.about(id)
         try:
@@ -144,7 +144,7 @@ class Catalogue:
             ]
         }
 
-    def _note(self, id: str, about: About) -> None:
+    def _note(self, id: str, about: IndexInfo) -> None:
         data = json.dumps(asdict(about), ensure_ascii=False).encode("utf-8", "surrogateescape")
         durable.write(self._folder / f"{id}.json", data)
 

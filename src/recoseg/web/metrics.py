@@ -53,7 +53,7 @@ def _count(worker: Worker, state: State) -> int:
     return sum(job.state == state for job in worker.jobs())
 
 
-class Counting:
+class CountingMiddleware:
     """Notes every request of an application, by the route's pattern and not by its address."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

@@ -50,7 +50,7 @@ class Results:
         start = time.perf_counter()
         seen = self._seen(data, name, options, step)
         id = secrets.token_hex(8)
-        facts = described(id, seen, options.bank, time.perf_counter() - start)
+        facts = to_json(id, seen, options.bank, time.perf_counter() - start)
         home = self._folder / id
         home.mkdir(parents=True)
         seen.save(home / "labels.png")
@@ -120,7 +120,7 @@ class Results:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def described(id: str, seen: Segmentation, bank: str, seconds: float) -> dict[str, Any]:
+def to_json(id: str, seen: Segmentation, bank: str, seconds: float) -> dict[str, Any]:
     """A segmentation in plain JSON types."""
     height, width = seen.labels.shape
     unknown = seen.names.index(UNKNOWN) if seen.names[-1:] == (UNKNOWN,) else None

@@ -13,7 +13,7 @@ from recoseg.errors import BankError, UnknownConcept
 from recoseg.segmenting.candidates import USUAL
 from recoseg.segmenting.decision import limits
 from recoseg.segmenting.segmenter import Segmenter
-from recoseg.web.banks import Shelf
+from recoseg.web.banks import BankLibrary
 from recoseg.web.failures import Refused
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Options:
 class Segmenters:
     """Made on the worker's thread, when first asked for."""
 
-    def __init__(self, shelf: Shelf, student: Path | None, device: str | None) -> None:
+    def __init__(self, shelf: BankLibrary, student: Path | None, device: str | None) -> None:
         """Serve the banks of ``shelf``, and a student if there is one."""
         self.shelf = shelf
         self.device = device

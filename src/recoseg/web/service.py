@@ -9,10 +9,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from recoseg.web.banks import Shelf
+from recoseg.web.banks import BankLibrary
 from recoseg.web.drafts import Drafts
-from recoseg.web.folders import Roots
-from recoseg.web.indexes import Catalogue
+from recoseg.web.folders import AllowedFolders
+from recoseg.web.indexes import IndexLibrary
 from recoseg.web.metrics import Metrics
 from recoseg.web.results import Results
 from recoseg.web.segmenters import Segmenters
@@ -28,18 +28,18 @@ class Service:
     temporary: tempfile.TemporaryDirectory[str]
     worker: Worker
     metrics: Metrics
-    shelf: Shelf
+    shelf: BankLibrary
     segmenters: Segmenters
     results: Results
-    roots: Roots
-    catalogue: Catalogue
+    roots: AllowedFolders
+    catalogue: IndexLibrary
     drafts: Drafts
 
     @classmethod
     def start(cls, settings: Settings) -> Service:
         """Open what the settings name; RecosegError if something of it is damaged."""
-        shelf = Shelf(settings.banks, settings.state)
-        catalogue = Catalogue(settings.indexes, settings.state, settings.device)
+        shelf = BankLibrary(settings.banks, settings.state)
+        catalogue = IndexLibrary(settings.indexes, settings.state, settings.device)
         segmenters = Segmenters(shelf, settings.student, settings.device)
         temporary = tempfile.TemporaryDirectory(prefix="recoseg-serve-")
         worker = Worker(settings.bound)
@@ -51,7 +51,7 @@ class Service:
             shelf,
             segmenters,
             Results(Path(temporary.name) / "results", segmenters, settings.max_pixels),
-            Roots(settings.roots),
+            AllowedFolders(settings.roots),
             catalogue,
             Drafts(shelf, catalogue, settings.device, settings.max_pixels),
         )

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from recoseg.errors import RecosegError
 from recoseg.io.progress import remaining
-from recoseg.web.failures import LOG, Busy, Missing, status_of, unexpected
+from recoseg.web.failures import LOG, Busy, Missing, describe_unexpected, status_of
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 Step = Callable[[int, int], None]
@@ -182,7 +182,7 @@ class Worker:
         # Nothing that one job does may end the thread that all others need.
         except BaseException as error:
             LOG.exception("job %s (%s) failed", job.id, job.kind)
-            job.error, job.status = unexpected(error), 500
+            job.error, job.status = describe_unexpected(error), 500
             self._end(job, "failed")
 
     def _step(self, job: Job, done: int, total: int) -> None:

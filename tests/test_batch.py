@@ -14,7 +14,7 @@ from recoseg.errors import InputError, Locked
 from recoseg.io import durable, images
 from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
-from recoseg.runs import batch, identity
+from recoseg.runs import batch
 from recoseg.runs.jobs import gather
 from tests.toys import Toy, paint
 
@@ -183,12 +183,12 @@ def test_a_bank_s_digest_follows_what_decides_a_result_alone(tmp_path):
     examples = {"red": [tmp_path / "red.png"], "warm": [tmp_path / "red.png"]}
     toy = Toy()
     bank = ConceptBank.build([], None, small, examples=examples, models=Models(toy, toy, toy))
-    digest = identity.bank_digest(bank)
+    digest = bank.digest
     bank.save(tmp_path / "b", dtype="float32", evidence="none")
-    assert identity.bank_digest(ConceptBank.open(tmp_path / "b")) == digest
+    assert ConceptBank.open(tmp_path / "b").digest == digest
     leveled = bank.put(dataclasses.replace(bank["red"], levels=[0.5] * len(SHARES)))
     others = (bank.drop("red"), bank.subset(["warm", "red"]), bank.with_thresholds({"red": 0.5}))
-    assert len({digest, *map(identity.bank_digest, (*others, leveled))}) == 5
+    assert len({digest, *(other.digest for other in (*others, leveled))}) == 5
 
 
 @pytest.mark.parametrize("name", ["labels/mine.png", "overlays/mine.jpg"])

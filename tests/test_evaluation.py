@@ -96,7 +96,7 @@ def test_every_row_is_what_its_segmenter_says_alone(bank, models, dataset):
         expected = np.zeros((3, 3), np.int64)
         for sample in dataset:
             image, truth = dataset.read(sample)
-            found = row.segmenter(image, refine=row.refine).labels
+            found = row.segmenter(image).labels
             for t, p in zip(truth[truth >= 0], found[truth >= 0], strict=True):
                 expected[t, p] += 1
         assert shared[row.system.name]["confusion"] == expected.tolist()
@@ -447,7 +447,8 @@ class Clusters:
 
     def __call__(self, image):
         found = self.inner(image)
-        return dataclasses.replace(found, labels=3 - found.labels, names=self.names)
+        labels, maps = 3 - found.labels, found.maps[:0]
+        return dataclasses.replace(found, labels=labels, names=self.names, maps=maps)
 
 
 def test_match_is_a_property_of_a_row(bank, models, dataset, tmp_path):

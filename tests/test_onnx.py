@@ -12,7 +12,7 @@ import torch
 from recoseg.errors import InputError
 from recoseg.student import onnx as exporting
 from recoseg.student.deeplab import fitted
-from recoseg.student.tiling import TILE
+from recoseg.student.student import TILING
 from tests import pupils
 
 
@@ -60,4 +60,4 @@ def test_photos_to_compare_on_are_seen_in_one_piece(size, short_side):
     image = exporting._limited(np.zeros((*size, 3), np.uint8), short_side)
     assert min(image.shape[:2]) == min(*size, 480)
     seen = fitted(torch.zeros(1, 3, *image.shape[:2]), short_side)
-    assert max(seen.shape[-2:]) <= TILE
+    assert max(seen.shape[-2:]) <= TILING.side

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from recoseg.io import images
 from recoseg.models.model_set import Models
 from recoseg.recipe import Recipe
-from recoseg.segmenting.scoremaps import (
-    LARGE,
-    LONGEST,
-    STEP,
-    TILE,
-    ScoreMaps,
-    Scorer,
-    _Blend,
-    offsets,
-)
+from recoseg.segmenting.scoremaps import LARGE, LONGEST, TILING, ScoreMaps, Scorer
+from recoseg.segmenting.tiling import Blend
 from recoseg.similarity import cosine_map, upsample
 from tests.oracles import segment as oracle
 from tests.toys import COLOURS, Toy
@@ -30,6 +22,7 @@ RECIPE = Recipe(
     name="toy", retrieval="toy", dense="toy", encoder="toy", templates="plain", image_size=64
 )
 NAMES = ("red", "green", "blue")
+TILE = TILING.side
 
 
 class Fine(Toy):
@@ -164,7 +157,7 @@ def test_with_all_of_the_mean_taken_off_a_plain_image_says_nothing():
 @given(st.integers(20, 120), st.integers(20, 120))
 def test_tiles_cover_every_pixel_and_overlap(rows, columns):
     size = rows * 32, columns * 32
-    found = list(offsets(size))
+    found = TILING.corners(size)
     assert len(set(found)) == len(found)
     for axis in (0, 1):
         starts = sorted({corner[axis] for corner in found})
@@ -173,7 +166,7 @@ def test_tiles_cover_every_pixel_and_overlap(rows, columns):
         assert all(start % 32 == 0 for start in starts)
         gaps = np.diff(starts)
         assert (gaps > 0).all()
-        assert (gaps <= STEP).all()
+        assert (gaps <= TILE - TILING.overlap).all()
     assert len(found) == np.prod([len({c[axis] for c in found}) for axis in (0, 1)])
 
 
@@ -196,11 +189,10 @@ def test_tiles_are_put_where_they_were_cut():
 
 @pytest.mark.parametrize("cells", [20, 40, 45, 46, 7])
 def test_blending_constant_tiles_gives_the_constant(cells):
-    blend, size = _Blend((1280, 1504)), (1280, 1504)
-    assert blend.result() is None
-    for top, left in offsets(size):
-        blend.add(None, top, left)
-        blend.add(torch.tensor([0.25, -0.5])[:, None, None].expand(2, cells, cells), top, left)
+    size, tile = (1280, 1504), torch.tensor([0.25, -0.5])[:, None, None].expand(2, cells, cells)
+    blend = Blend(size, TILING, tile)
+    for top, left in TILING.corners(size):
+        blend.add(tile, top, left)
     result = blend.result()
     assert result.shape == (2, *(cells + round((side - TILE) * cells / TILE) for side in size))
     assert torch.allclose(result, torch.tensor([0.25, -0.5])[:, None, None].expand_as(result))

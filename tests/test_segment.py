@@ -17,8 +17,14 @@ from recoseg.concepts.concept import SHARES, Concept
 from recoseg.errors import BankError, ImageError, InputError, RecipeError, UnknownConcept
 from recoseg.models.model_set import Models
 from recoseg.recipe import CRF, Recipe
-from recoseg.segmenting.candidates import CANDIDATES, winning
-from recoseg.segmenting.decision import WORKING_PIXELS, pick_winners, probability, working_size
+from recoseg.segmenting.decision import (
+    CANDIDATES,
+    WORKING_PIXELS,
+    pick_winners,
+    probability,
+    winning,
+    working_size,
+)
 from recoseg.segmenting.segmenter import Segmenter
 from recoseg.similarity import unit, upsample, upsample_rows
 from tests.toys import COLOURS, Toy, paint
@@ -147,10 +153,10 @@ def test_choosing_keeps_settings_and_models():
     )
     second = first.choose(["red"])
     assert second.names == ("red", "unknown")
-    assert (second.refine, second.crf) == (False, first.crf)
+    assert (second.options.refine, second.crf) == (False, first.crf)
     assert second._models is models
     assert first.names == (*NAMES, "unknown")
-    assert segmenter(system="denseclip").choose(["red"]).system == "denseclip"
+    assert segmenter(system="denseclip").choose(["red"]).options.system == "denseclip"
 
 
 def test_an_unknown_name_is_told_with_its_neighbour():
@@ -448,7 +454,7 @@ def test_a_shortlist_of_all_changes_nothing():
     plain, short = segmenter(), segmenter(thresholds=thresholds, shortlist=4)
     assert np.array_equal(plain(photo()).labels, short(photo()).labels)
     np.testing.assert_allclose(plain(photo()).confidence, short(photo()).confidence)
-    assert short.choose(["red", "green"]).shortlist == 4
+    assert short.choose(["red", "green"]).options.shortlist == 4
 
 
 def test_in_a_shortlist_concepts_compete_by_what_they_score_above_their_medians():
@@ -564,7 +570,7 @@ def test_the_same_maps_serve_other_settings():
     maps = segmenter().maps(image)
     for options in ({"strength": 3.0}, {"temperature": 0.5}, {"refine": False}):
         other = segmenter(**options)
-        expected, found = other(image), other.decide(image, maps, other.refine)
+        expected, found = other(image), other.decide(image, maps)
         np.testing.assert_array_equal(found.confidence, expected.confidence)
 
 

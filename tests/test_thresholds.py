@@ -177,7 +177,7 @@ def test_strictness_is_the_threshold_of_that_quantile(models, share):
     asked = run(bank_of(models), index, models, quantile=share)
     options = {"refine": False, "models": models}
     strict = Segmenter(usual, strictness=share, **options)
-    assert strict.unknown
+    assert strict.options.unknown
     expected = Segmenter(asked, unknown=True, **options)(image)
     np.testing.assert_array_equal(strict(image).labels, expected.labels)
     np.testing.assert_array_equal(strict.choose(["red"])(image).labels,

@@ -17,9 +17,10 @@ from recoseg import exporting
 from recoseg.concepts.bank import ConceptBank
 from recoseg.drawing import palette
 from recoseg.errors import RecosegError
+from recoseg.segmenting.scoremaps import ScoreMaps
 from recoseg.web.banks import GROUPS
 from recoseg.web.encodings import Encodings
-from recoseg.web.segmenters import Options
+from recoseg.web.segmenters import Order
 from recoseg.web.service import Service
 from recoseg.web.settings import Settings
 from recoseg.web.worker import Cancelled
@@ -274,7 +275,7 @@ def test_segmenting_is_ended_between_two_steps_and_leaves_nothing(tmp_path, home
 
     try:
         with pytest.raises(Cancelled):
-            service.results.make(photo, "look.png", Options(bank), step)
+            service.results.make(photo, "look.png", Order(bank), step)
         assert [done for done, _ in seen] == [0, 1, 2]
         assert seen[-1][1] > 2
         assert not list((Path(service.temporary.name)).rglob("*.png"))
@@ -286,13 +287,14 @@ def test_encodings_are_kept_by_their_bytes_and_the_last_whatever_its_size():
     kept, made = Encodings(most=100), []
 
     def maps(key, size):
-        return kept.of(key, lambda: made.append(key) or torch.zeros(size, dtype=torch.uint8))
+        grid = torch.zeros(size, dtype=torch.uint8)
+        return kept.of(key, lambda: made.append(key) or ScoreMaps(grid, None))
 
     for key, size in (("a", 60), ("b", 40), ("a", 60), ("c", 40), ("b", 40)):
-        assert len(maps(key, size)) == size
+        assert maps(key, size).count == size
     assert made == ["a", "b", "c", "b"]  # c took the place of b, which was used longest ago
-    assert len(maps("large", 1000)) == 1000
-    assert len(maps("large", 1000)) == 1000
+    assert maps("large", 1000).count == 1000
+    assert maps("large", 1000).count == 1000
     assert made[-1] == "large"
     assert made.count("large") == 1
 

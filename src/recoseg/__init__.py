@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from recoseg.recipe import MODERN as MODERN
     from recoseg.recipe import PAPER as PAPER
     from recoseg.recipe import Recipe as Recipe
+    from recoseg.segmenting.options import Options as Options
     from recoseg.segmenting.result import Segmentation as Segmentation
     from recoseg.segmenting.segmenter import Segmenter as Segmenter
     from recoseg.student.student import Student as Student
@@ -37,6 +38,7 @@ _HOMES = {
     "Index": "index.index",
     "ConceptBank": "concepts.bank",
     "Concept": "concepts.concept",
+    "Options": "segmenting.options",
     "Segmenter": "segmenting.segmenter",
     "Segmentation": "segmenting.result",
     "calibrate": "building.calibration",

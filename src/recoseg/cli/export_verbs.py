@@ -7,20 +7,8 @@ from typing import Annotated, cast
 
 import typer
 
-from recoseg.cli.output import Device, Json, Quiet, say, show
-from recoseg.cli.segment_options import (
-    Bank,
-    How,
-    Refine,
-    Shortlist,
-    Strength,
-    Strictness,
-    StudentFile,
-    Temperature,
-    Unknown,
-    chosen_segmenter,
-)
-from recoseg.cli.segment_options import Concepts as SomeConcepts
+from recoseg.cli.output import Json, Quiet, say, show
+from recoseg.cli.segment_options import SegmentOptions, with_segment_options
 
 Format = Annotated[
     str,
@@ -96,12 +84,11 @@ def export(
     show(made.to_dict(), columns, [row], as_json=as_json)
 
 
+@with_segment_options
 def video(
     source: Annotated[str, typer.Argument(help="A video file, or a folder of frames.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    bank: Bank = None,
-    student: StudentFile = None,
-    concepts: SomeConcepts = None,
+    how: SegmentOptions,
     smooth: Annotated[
         float,
         typer.Option(
@@ -112,13 +99,6 @@ def video(
     fps: Annotated[
         float | None, typer.Option(help="Of a folder of frames.", show_default="25")
     ] = None,
-    refine: Refine = None,
-    unknown: Unknown = False,
-    strictness: Strictness = None,
-    shortlist: Shortlist = None,
-    strength: Strength = None,
-    temperature: Temperature = None,
-    device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -135,10 +115,8 @@ def video(
 
     open_frames(source, fps, out)  # both are looked at before the model is loaded
     batch.ready(out)
-    how = How(refine, unknown, strictness, shortlist, strength, temperature, device)
-    segmenter = chosen_segmenter(bank, student, concepts, how)
     clip = segment_video(
-        source, segmenter, out, smooth=smooth, every=every, fps=fps, progress=not quiet
+        source, how.segmenter(), out, smooth=smooth, every=every, fps=fps, progress=not quiet
     )
     for reason in clip.skipped:
         say(f"skipped {reason}")

@@ -1,126 +1,142 @@
-"""How to segment, as options: whose labels, of which concepts, refined how."""
+"""How to segment, as options of a verb: each is spelt out once, here, for all that segment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from recoseg.cli.concept_options import open_bank
+from recoseg.cli.output import Device
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
-    from recoseg import Segmenter
-    from recoseg.student.student import Student
-
-Unknown = Annotated[
-    bool,
-    typer.Option(
-        "--unknown", help="Label what fits no concept `unknown`; the bank must be calibrated."
-    ),
-]
-Strictness = Annotated[
-    float | None,
-    typer.Option(
-        metavar="Q",
-        help="Implies --unknown: a pixel must score above this share of an archive's, 0.5 to 0.99.",
-        show_default="the bank's thresholds",
-    ),
-]
-Shortlist = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Let only the N likeliest concepts of an image compete; 0 for all.",
-        show_default="16 for the whole everyday bank, else 0",
-    ),
-]
-Strength = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        max=100,
-        help="Of the CRF: how much neighbours and edges count, times the usual.",
-        show_default="1",
-    ),
-]
-Temperature = Annotated[
-    float | None, typer.Option(min=1e-6, help="Of the CRF: smaller trusts the scores more.")
-]
-
-Bank = Annotated[
-    str | None,
-    typer.Option(help="A bank's file, or `everyday` for the one shipped.", show_default="everyday"),
-]
-StudentFile = Annotated[
-    Path | None, typer.Option(help="A student's file (see `adapt`) in place of a bank.")
-]
-Concepts = Annotated[
-    str | None, typer.Option(metavar="A,B,C", help="Only these concepts.", show_default="all")
-]
-Refine = Annotated[
-    bool | None,
-    typer.Option(
-        "--refine/--no-refine",
-        help="Sharpen borders with the CRF.",
-        show_default="with a bank, not with a student",
-    ),
-]
+    from recoseg.segmenting.interface import ImageSegmenter
+    from recoseg.segmenting.options import Options
 
 
 @dataclass(frozen=True)
-class How:
-    """What the options say; None where one was not given."""
+class SegmentOptions:
+    """What the command line says of how to segment; None where an option was not given."""
 
-    refine: bool | None
-    unknown: bool
-    strictness: float | None
-    shortlist: int | None
-    strength: float | None
-    temperature: float | None
-    device: str | None
+    bank: Annotated[
+        str | None,
+        typer.Option(
+            help="A bank's file, or `everyday` for the one shipped.", show_default="everyday"
+        ),
+    ] = None
+    student: Annotated[
+        Path | None, typer.Option(help="A student's file (see `adapt`) in place of a bank.")
+    ] = None
+    concepts: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Only these concepts.", show_default="all")
+    ] = None
+    refine: Annotated[
+        bool | None,
+        typer.Option(
+            "--refine/--no-refine",
+            help="Sharpen borders with the CRF.",
+            show_default="with a bank, not with a student",
+        ),
+    ] = None
+    unknown: Annotated[
+        bool,
+        typer.Option(
+            "--unknown", help="Label what fits no concept `unknown`; the bank must be calibrated."
+        ),
+    ] = False
+    strictness: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="Implies --unknown: a pixel must score above this share of an archive's, "
+            "0.5 to 0.99.",
+            show_default="the bank's thresholds",
+        ),
+    ] = None
+    shortlist: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Let only the N likeliest concepts of an image compete; 0 for all.",
+            show_default="16 for the whole everyday bank, else 0",
+        ),
+    ] = None
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Of the CRF: how much neighbours and edges count, times the usual.",
+            show_default="1",
+        ),
+    ] = None
+    temperature: Annotated[
+        float | None, typer.Option(min=1e-6, help="Of the CRF: smaller trusts the scores more.")
+    ] = None
+    device: Device = None
+
+    def options(self) -> Options:
+        """``Options`` of those that were given; InputError for what does not go together."""
+        from recoseg.segmenting.options import USUAL_SHORTLIST, Options
+
+        told = {n: v for n, v in vars(self).items() if v is not None and v is not False}
+        given = {field.name: told[field.name] for field in fields(Options) if field.name in told}
+        if self.concepts is not None:
+            given["concepts"] = [name.strip() for name in self.concepts.split(",")]
+        if self.student is not None:
+            strange = sorted({*given, *told} - {"student", "concepts", "refine", "device"})
+            if strange:
+                raise InputError(f"--{strange[0]} is of banks, not of students; leave it out.")
+            return Options(**{**given, "refine": bool(self.refine)})
+        if self.refine is False and self.strength is not None:
+            raise InputError("--strength is of the CRF, which --no-refine leaves out; drop one.")
+        whole = self.bank in (None, "everyday") and self.concepts is None
+        usual = USUAL_SHORTLIST if whole and self.shortlist is None else self.shortlist
+        given.update(refine=self.refine is not False, shortlist=usual or None)
+        return Options(**given)
+
+    def segmenter(self) -> ImageSegmenter:
+        """A bank's segmenter, or a student, as the options say."""
+        options = self.options()
+        if self.student is not None:
+            from recoseg import Student
+
+            return Student.open(self.student, self.device, options=options)
+        from recoseg import Segmenter
+
+        return Segmenter(open_bank(self.bank or "everyday"), options=options, device=self.device)
 
 
-def chosen_segmenter(
-    bank: str | None, student: Path | None, concepts: str | None, how: How
-) -> Segmenter | Student:
-    """A bank's segmenter, or a student, as the options say."""
-    chosen = [name.strip() for name in concepts.split(",")] if concepts is not None else None
-    if student is None:
-        return _of_bank(bank or "everyday", chosen, how)
-    given = {**vars(how), "bank": bank, "unknown": how.unknown or None}
-    for name in ("bank", "unknown", "strictness", "shortlist", "strength", "temperature"):
-        if given[name] is not None:
-            raise InputError(f"--{name} is of banks, not of students; leave it out.")
-    return _of_student(student, chosen, how)
+def with_segment_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """``verb`` with all of ``SegmentOptions`` in the place of its parameter ``how``."""
+    hints = get_type_hints(SegmentOptions, include_extras=True)
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(SegmentOptions)
+    ]
 
+    @functools.wraps(verb)
+    def run(**given: Any) -> None:
+        how = SegmentOptions(**{option.name: given.pop(option.name) for option in options})
+        verb(how=how, **given)
 
-def _of_bank(bank: str, concepts: Sequence[str] | None, how: How) -> Segmenter:
-    from recoseg import Segmenter
-    from recoseg.segmenting.candidates import USUAL
-
-    if how.refine is False and how.strength is not None:
-        raise InputError("--strength is of the CRF, which --no-refine leaves out; drop one.")
-    usual = USUAL if bank == "everyday" and concepts is None else None
-    return Segmenter(
-        open_bank(bank),
-        concepts,
-        how.refine is not False,
-        how.unknown,
-        strictness=how.strictness,
-        shortlist=(usual if how.shortlist is None else how.shortlist) or None,
-        strength=1.0 if how.strength is None else how.strength,
-        temperature=how.temperature,
-        device=how.device,
-    )
-
-
-def _of_student(path: Path, concepts: Sequence[str] | None, how: How) -> Student:
-    from recoseg.student.student import Student
-
-    student = Student.open(path, how.device)
-    student.refine = bool(how.refine)
-    return student if concepts is None else student.choose(concepts)
+    own = inspect.signature(verb, eval_str=True).parameters
+    parameters = [
+        each
+        for name, parameter in own.items()
+        for each in (options if name == "how" else [parameter.replace(kind=options[0].kind)])
+    ]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    vars(run)["__signature__"] = inspect.Signature(parameters)
+    return run

@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recoseg.cli.output import Device, Json, Quiet, gather_images, say, show
-from recoseg.cli.segment_options import (
-    Bank,
-    Concepts,
-    How,
-    Refine,
-    Shortlist,
-    Strength,
-    Strictness,
-    StudentFile,
-    Temperature,
-    Unknown,
-    chosen_segmenter,
-)
+from recoseg.cli.output import Json, Quiet, gather_images, say, show
+from recoseg.cli.segment_options import SegmentOptions, with_segment_options
 
 if TYPE_CHECKING:
     from recoseg.runs.batch import Outcome
@@ -34,19 +22,11 @@ Images = Annotated[
 ]
 
 
+@with_segment_options
 def segment(
     images: Images,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    bank: Bank = None,
-    student: StudentFile = None,
-    concepts: Concepts = None,
-    refine: Refine = None,
-    unknown: Unknown = False,
-    strictness: Strictness = None,
-    shortlist: Shortlist = None,
-    strength: Strength = None,
-    temperature: Temperature = None,
-    device: Device = None,
+    how: SegmentOptions,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -62,14 +42,10 @@ def segment(
         recoseg segment "photos/*.jpg" --bank street.bank --out streets
     """
     found = gather_images(images, out)
-    from recoseg.learning import adaptation
     from recoseg.runs import batch
 
-    how = How(refine, unknown, strictness, shortlist, strength, temperature, device)
-    segmenter = chosen_segmenter(bank, student, concepts, how)
-    outcomes = []
-    facts = adaptation.teacher_facts(segmenter)
-    for outcome in batch.run(found, segmenter, out, facts, progress=not quiet):
+    segmenter, outcomes = how.segmenter(), []
+    for outcome in batch.run(found, segmenter, out, segmenter.identity, progress=not quiet):
         outcomes.append(outcome)
         if outcome.state == "failed":
             say(f"failed {outcome.id}: {outcome.reason}")

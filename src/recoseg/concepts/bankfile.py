@@ -10,6 +10,7 @@ pictures           the thumbnails' JPEG files and heat maps end to end (may be a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,6 +58,18 @@ class Contents:
     contexts: tuple[Concept, ...]
     recipe: Recipe
     fingerprints: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides a result, hex; evidence and contexts do not."""
+        rows = [(concept.name, concept.threshold, concept.levels) for concept in self.concepts]
+        facts = (rows, self.recipe.hash, sorted(self.fingerprints.items()))
+        digest = hashlib.sha256(repr(facts).encode())
+        for vector in (*(c.text for c in self.concepts), *(c.reference for c in self.concepts)):
+            digest.update(vector.float().cpu().numpy().tobytes())
+        if self.recipe.centre:
+            digest.update(repr([concept.medians for concept in self.concepts]).encode())
+        return digest.hexdigest()
 
 
 def write(path: Path, contents: Contents, dtype: str, evidence: str) -> None:

@@ -21,10 +21,11 @@ from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.provenance import provenance
 from recoseg.evaluation.results import Report
 from recoseg.evaluation.system_groups import panel
-from recoseg.evaluation.systems import Panel, Segments, System, digest
+from recoseg.evaluation.systems import Panel, System, digest
 from recoseg.evaluation.tallies import Tallies
 from recoseg.io.parallel import parallel_map
 from recoseg.io.progress import Progress, reporting
+from recoseg.segmenting.interface import Labeller
 
 # Counts of one image by system.
 Counted = tuple[Sample, str, Mapping[str, Counts]]
@@ -32,7 +33,7 @@ VERSION = 1
 
 
 def evaluate(
-    segmenter: Segments | Panel | Mapping[str, Segments],
+    segmenter: Labeller | Panel | Mapping[str, Labeller],
     dataset: Dataset,
     protocol: str | Protocol = "original",
     *,

@@ -8,7 +8,7 @@ from typing import Any
 
 from recoseg.errors import InputError
 from recoseg.recipe import Recipe
-from recoseg.segmenting.segmenter import System as Kind
+from recoseg.segmenting.options import SystemName
 from recoseg.typecheck import check_fields
 
 # Co-segmentation, DenseCLIP, LGC, CE: the baseline, plain co-segmentation, then the paper's rows in
@@ -73,7 +73,7 @@ class Point:
     sweep: str
     x: Any
     recipe: Recipe
-    kind: Kind = "reco"
+    kind: SystemName = "reco"
     size: int | None = None
     quantile: float | None = None
     refine: bool = False
@@ -105,7 +105,7 @@ def points(recipe: Recipe, sweeps: Sweeps, archive: int) -> Iterator[Point]:
 
 def _components(recipe: Recipe) -> Iterator[Point]:
     for cosegmentation, denseclip, lgc, ce in COMPONENTS:
-        kind: Kind = "reco" if cosegmentation else "denseclip"
+        kind: SystemName = "reco" if cosegmentation else "denseclip"
         # The baseline uses no reference, so it takes the full method's bank.
         parts = {"denseclip": denseclip, "lgc": lgc, "ce": ce} if kind == "reco" else {}
         for refine in (False, True):

@@ -17,10 +17,10 @@ from torch import Tensor
 from recoseg.crf.refine import Field
 from recoseg.datasets import Sample
 from recoseg.evaluation.clock import Clock
-from recoseg.evaluation.systems import Labels, Panel, Segments, Several, Single, System, digest
+from recoseg.evaluation.systems import Labels, Panel, Several, Single, System
 from recoseg.io.images import RGB
 from recoseg.recipe import CRF
-from recoseg.runs.identity import bank_digest
+from recoseg.segmenting.interface import Labeller
 from recoseg.segmenting.scoremaps import ScoreMaps, Scorer
 from recoseg.segmenting.segmenter import Segmenter
 
@@ -34,31 +34,24 @@ class Row:
     Attributes:
         system: what it is called.
         segmenter: does the work.
-        refine: with the CRF or without.
     """
 
     system: System
     segmenter: Segmenter
-    refine: bool
 
     @classmethod
     def of(
         cls, segmenter: Segmenter, refine: bool, name: str | None = None, label: str | None = None
     ) -> Row:
-        """A row named by its system and refinement, unless a name is given."""
-        usual = segmenter.system + ("+crf" if refine else "")
-        words = LABELS[segmenter.system] + (" + CRF" if refine else "")
+        """A row with or without the CRF, named by its system and that, unless a name is given."""
+        segmenter = segmenter.replace(refine=refine)
+        system = segmenter.options.system
+        usual = system + ("+crf" if refine else "")
+        words = LABELS[system] + (" + CRF" if refine else "")
         recipe = {**segmenter.bank.recipe.to_dict(), "refine": refine}
+        shown = label or name or words
         return cls(
-            System(
-                name or usual,
-                label or name or words,
-                segmenter.names,
-                _key(segmenter, refine),
-                recipe,
-            ),
-            segmenter,
-            refine,
+            System(name or usual, shown, segmenter.names, segmenter.digest, recipe), segmenter
         )
 
 
@@ -83,20 +76,24 @@ class Rows:
                 shared = _maps([row.segmenter for row in rows], image)
             for row, maps in zip(rows, shared, strict=True):
                 with clock("labels"):
-                    found = row.segmenter.decide(image, maps, row.refine, sharpen)
+                    found = row.segmenter.decide(image, maps, sharpen=sharpen)
                 yield row.system.name, found.labels
 
 
-def panel(given: Segments | Panel | Mapping[str, Segments]) -> Panel:
+def panel(given: Labeller | Panel | Mapping[str, Labeller]) -> Panel:
     """One panel of whatever ``evaluate`` takes."""
     if isinstance(given, Mapping):
-        rows = [Row.of(s, s.refine, name) for name, s in given.items() if isinstance(s, Segmenter)]
+        rows = [
+            Row.of(s, s.options.refine, name)
+            for name, s in given.items()
+            if isinstance(s, Segmenter)
+        ]
         others: list[Panel] = [
             Single(s, name) for name, s in given.items() if not isinstance(s, Segmenter)
         ]
         return Several([*([Rows(rows)] if rows else []), *others])
     if isinstance(given, Segmenter):
-        return Rows([Row.of(given, given.refine)])
+        return Rows([Row.of(given, given.options.refine)])
     if hasattr(given, "systems"):
         return cast(Panel, given)
     return Single(given, getattr(given, "name", type(given).__name__.lower()))
@@ -169,15 +166,3 @@ def _stacked(parts: Sequence[Tensor | None]) -> tuple[Tensor | None, list[slice 
 
 def _rows(maps: Tensor | None, rows: slice | None) -> Tensor | None:
     return None if maps is None or rows is None else maps[rows]
-
-
-def _key(segmenter: Segmenter, refine: bool) -> str:
-    return digest(
-        bank_digest(segmenter.bank),
-        segmenter.system,
-        refine,
-        segmenter.unknown,
-        segmenter.strictness,
-        segmenter.shortlist,
-        dataclasses.asdict(segmenter.crf),
-    )

@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +17,20 @@ from recoseg.errors import InputError
 from recoseg.evaluation.clock import Clock
 from recoseg.evaluation.metrics import VOID
 from recoseg.io.images import RGB
-from recoseg.segmenting.result import Segmentation
+from recoseg.segmenting.interface import Identified, Labeller
 
 Labels = NDArray[np.integer[Any]]
 Match = Literal["name", "hungarian"]
 MATCHES = ("name", "hungarian")
 
 
-class Segments(Protocol):
-    """A segmenter, or anything that is called like one (a student, say).
+@runtime_checkable
+class Matched(Protocol):
+    """A labeller whose labels become classes in its own way; without it, by their names."""
 
-    It may also have ``match``, as ``System`` has; without it, its names are class names.
-    """
-
-    names: tuple[str, ...]
-
-    def __call__(self, image: RGB) -> Segmentation:
-        """Labels of one image, indices into ``names``."""
+    @property
+    def match(self) -> Match:
+        """As ``System`` has it."""
         ...
 
 
@@ -116,12 +113,12 @@ class Panel(Protocol):
 class Single:
     """A panel of one system that is called image by image."""
 
-    def __init__(self, segments: Segments, name: str, label: str | None = None) -> None:
-        self._segments = segments
+    def __init__(self, labeller: Labeller, name: str, label: str | None = None) -> None:
+        self._labeller = labeller
         # What cannot say what it is must not be taken for what it was.
-        key = str(getattr(segments, "digest", uuid.uuid4().hex))
-        match: Match = getattr(segments, "match", "name")
-        self.systems = (System(name, label or name, tuple(segments.names), key, match=match),)
+        key = labeller.digest if isinstance(labeller, Identified) else uuid.uuid4().hex
+        match = labeller.match if isinstance(labeller, Matched) else "name"
+        self.systems = (System(name, label or name, tuple(labeller.names), key, match=match),)
 
     def run(
         self, image: RGB, sample: Sample, wanted: Collection[str], clock: Clock
@@ -130,7 +127,7 @@ class Single:
         for system in self.systems:
             if system.name in wanted:
                 with clock("models"):
-                    found = self._segments(image)
+                    found = self._labeller(image)
                 yield system.name, found.labels
 
 

@@ -27,10 +27,9 @@ from recoseg.learning.team import Team, join_processes
 from recoseg.learning.trainer import Trainer, architecture_of, check_batch
 from recoseg.learning.training import SAVE_EVERY, TrainingHooks, train
 from recoseg.models import encoders
-from recoseg.runs import identity
 from recoseg.runs.jobs import Job, gather
+from recoseg.segmenting.interface import ImageSegmenter
 from recoseg.segmenting.result import UNKNOWN
-from recoseg.segmenting.segmenter import Segmenter
 from recoseg.student.deeplab import Network
 from recoseg.student.student import Student
 from recoseg.typecheck import check_fields
@@ -67,7 +66,7 @@ class Settings:
 
 
 def adapt(
-    segmenter: Segmenter | Student,
+    segmenter: ImageSegmenter,
     folder: str | Path,
     out: str | Path,
     *,
@@ -119,7 +118,7 @@ def adapt(
 
 
 def _rounds(
-    teacher: Segmenter | Student, jobs: list[Job], out: Path, settings: Settings, team: Team
+    teacher: ImageSegmenter, jobs: list[Job], out: Path, settings: Settings, team: Team
 ) -> Student:
     """Each round's student is the next one's teacher; the last is the result."""
     curves.check()
@@ -146,7 +145,7 @@ class _Round:
 
     def __init__(
         self,
-        teacher: Segmenter | Student,
+        teacher: ImageSegmenter,
         jobs: list[Job],
         home: Path,
         settings: Settings,
@@ -200,7 +199,7 @@ class _Round:
         if not self.team.is_main:
             self.team.barrier()
             return read_pseudo_labels(self.jobs, names, home)
-        facts = teacher_facts(self.teacher)
+        facts = self.teacher.identity
         teaching = make_pseudo_labels(
             self.jobs, self.teacher, names, home, facts, asked.ignoring, asked.progress
         )
@@ -210,7 +209,7 @@ class _Round:
     def _provenance(self, teaching: PseudoLabels, origin: str) -> dict[str, Any]:
         return {
             "recoseg": VERSION,
-            "teacher": teacher_facts(self.teacher),
+            "teacher": self.teacher.identity,
             "images": len(teaching.pairs),
             "encoder": f"{self.settings.plan.encoder}: {origin}",
             "plan": self.settings.plan.to_dict(),
@@ -233,13 +232,6 @@ class _Round:
             best=self.home / "best.safetensors" if asked.select else None,
             progress=asked.progress,
         )
-
-
-def teacher_facts(teacher: Segmenter | Student) -> dict[str, Any]:
-    """What decides a teacher's labels, of plain JSON types."""
-    if isinstance(teacher, Student):
-        return {"student": teacher.digest, "names": list(teacher.names), "refine": teacher.refine}
-    return identity.segmenter_settings(teacher)
 
 
 def _report(out: Path, reports: list[dict[str, Any]]) -> None:

@@ -5,24 +5,49 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
+
+from PIL import Image
 
 from recoseg.errors import ImageError
 from recoseg.io import durable
 from recoseg.io.progress import Progress, track
 from recoseg.io.saving import save_image
 from recoseg.runs import manifest
-from recoseg.runs.identity import file_digest
 from recoseg.runs.jobs import Job
-from recoseg.runs.manifest import LOCK
+from recoseg.runs.manifest import LOCK, file_digest
 from recoseg.runs.record import Record
-
-if TYPE_CHECKING:
-    from recoseg.segmenting.segmenter import Segmentation
 
 ATTEMPTS = 3
 
-Segment = Callable[[Path], "Segmentation"]
+
+class Result(Protocol):
+    """What is kept of a segmented image: a ``Segmentation``, or what is saved like one."""
+
+    @property
+    def area(self) -> Mapping[str, float]:
+        """Name to share of the image in [0, 1]."""
+        ...
+
+    def overlay(self) -> Image.Image:
+        """The image with the labels' colours laid over."""
+        ...
+
+    def save(self, path: Path) -> object:
+        """Write the indexed PNG of the labels."""
+        ...
+
+
+@runtime_checkable
+class ManyFiled(Result, Protocol):
+    """A result that is saved as more files than its labels."""
+
+    def beside(self, path: Path) -> tuple[Path, ...]:
+        """The other files of the labels at ``path``."""
+        ...
+
+
+Segment = Callable[[Path], Result]
 
 
 @dataclass(frozen=True)
@@ -78,7 +103,7 @@ def run(
         jobs: from ``recoseg.runs.jobs.gather``.
         segment: a ``Segmenter`` or anything that is called like one.
         out: the folder to fill: ``labels/``, ``overlays/``, ``manifest.json``.
-        settings: all that decides a result, of plain JSON types.
+        settings: all that decides a result, of plain JSON types: a segmenter's ``identity``.
         progress: as in ``recoseg.io.progress.track``.
 
     Raises:
@@ -125,12 +150,12 @@ def _segment(job: Job, segment: Segment, out: Path, done: Record) -> Outcome:
     result.save(labels)
     save_image(overlay, result.overlay(), quality=90)
     area = _sorted(result.area)
-    more = result.beside(labels) if hasattr(result, "beside") else ()
+    more = result.beside(labels) if isinstance(result, ManyFiled) else ()
     done.note(job.id, digest, (labels, overlay, *more), area)
     return Outcome(job.id, "done", labels, overlay, area)
 
 
-def _of_one_state(path: Path, segment: Segment) -> tuple[str, Segmentation]:
+def _of_one_state(path: Path, segment: Segment) -> tuple[str, Result]:
     """The digest of a photo and its segmentation, of the same bytes."""
     for _ in range(ATTEMPTS):
         before = file_digest(path)

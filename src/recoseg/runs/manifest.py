@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from recoseg.errors import InputError
 from recoseg.io import durable
-from recoseg.runs.identity import file_digest
 
 FORMAT = "recoseg-segmentation/1"
 MANIFEST = "manifest.json"
@@ -45,6 +44,12 @@ def check_ours(out: Path) -> None:
     for folder in (out / "labels", out / "overlays"):
         if folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder} holds files of something else; choose another folder.")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class LabelFile(NamedTuple):

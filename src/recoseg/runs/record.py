@@ -16,8 +16,16 @@ from typing import Any
 from recoseg._version import VERSION
 from recoseg.errors import ImageError, InputError
 from recoseg.io import durable, images
-from recoseg.runs.identity import file_digest
-from recoseg.runs.manifest import BACKUP, FORMAT, MANIFEST, NAMES, digests, held_in, write
+from recoseg.runs.manifest import (
+    BACKUP,
+    FORMAT,
+    MANIFEST,
+    NAMES,
+    digests,
+    file_digest,
+    held_in,
+    write,
+)
 
 SAVE_EVERY = 2.0
 Entry = dict[str, Any]

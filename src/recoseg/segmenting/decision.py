@@ -1,4 +1,4 @@
-"""From probabilities to labels: at which size, which concept wins, and what is too weak for any."""
+"""From scores to labels: which concepts compete, which one wins, and what is too weak for any."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recoseg.concepts.bank import ConceptBank
-from recoseg.concepts.concept import SHARES
-from recoseg.errors import BankError, InputError
+from recoseg.errors import BankError
 from recoseg.io.images import RGB
 from recoseg.segmenting.scoremaps import ScoreMaps
 from recoseg.similarity import upsample, upsample_rows
 
 WORKING_PIXELS = 640_000
+CANDIDATES = 32
+STRONGEST = 0.05
 _BAND = 256
 
 
@@ -24,6 +25,42 @@ def working_size(image: RGB) -> tuple[int, int]:
     shrink = min(1.0, (WORKING_PIXELS / (height * width)) ** 0.5)
     rows, columns = max(1, round(height * shrink)), max(1, round(width * shrink))
     return min(rows, WORKING_PIXELS), min(columns, WORKING_PIXELS)
+
+
+def likely(maps: ScoreMaps, least: Tensor, most: int) -> Tensor:
+    """The concepts that are most likely in the image at all.
+
+    A concept that is there covers a part of the image with scores well above those it has where it
+    is absent, so concepts are ranked by the mean of their strongest twentieth of the pixels over
+    their threshold.
+
+    Args:
+        maps: C concepts' scores.
+        least: (C,) their thresholds.
+        most: how many to keep.
+
+    Returns:
+        At most ``most`` indices, ascending.
+    """
+    scores = maps.at(maps.grid).flatten(1)
+    count = max(1, round(STRONGEST * scores.shape[1]))
+    peaks = scores.topk(count, dim=1).values.mean(dim=1)
+    ranks = (peaks / least.to(peaks)).sort(descending=True, stable=True).indices
+    return ranks[:most].sort().values
+
+
+def winning(maps: ScoreMaps) -> Tensor:
+    """Indices of all concepts; of more than 32, the largest 32 of those that win somewhere.
+
+    The hundred others of a large bank win nowhere, but would cost the CRF a minute on a photo.
+    """
+    if maps.count <= CANDIDATES:
+        return torch.arange(maps.count)
+    height, width = maps.grid
+    winners = maps.at((2 * height, 2 * width)).argmax(dim=0).flatten()
+    area = torch.bincount(winners, minlength=maps.count)
+    largest = area.sort(descending=True, stable=True).indices[:CANDIDATES]
+    return largest[area[largest] > 0].sort().values
 
 
 def pick_winners(
@@ -61,24 +98,19 @@ def medians(bank: ConceptBank) -> Tensor | None:
     """(C,) each concept's median score over the archive; None if not all were calibrated so."""
     if any(concept.levels is None for concept in bank.concepts):
         return None
-    return limits(bank, 0.5)
+    return thresholds(bank, 0.5)
 
 
-def level(values: Tensor, chosen: Tensor) -> Tensor:
-    """(len(chosen), 1, 1) the values (C,) of some concepts, to be taken off their maps."""
-    return values.to(chosen.device)[chosen][:, None, None]
-
-
-def find_unknown(labels: NDArray[np.int64], scores: Tensor, limits: Tensor) -> NDArray[np.bool_]:
-    """Where the working-grid score of a pixel's label is below that label's limit."""
-    failed = (scores.cpu() < limits[:, None, None]).numpy()
+def find_unknown(labels: NDArray[np.int64], scores: Tensor, least: Tensor) -> NDArray[np.bool_]:
+    """Where the working-grid score of a pixel's label is below that label's threshold."""
+    failed = (scores.cpu() < least[:, None, None]).numpy()
     height, width = labels.shape
     rows = np.arange(height) * failed.shape[1] // height
     columns = np.arange(width) * failed.shape[2] // width
     return np.asarray(failed[labels, rows[:, None], columns[None]])
 
 
-def limits(bank: ConceptBank, strictness: float | None = None) -> Tensor:
+def thresholds(bank: ConceptBank, strictness: float | None = None) -> Tensor:
     """(C,) scores below which a pixel shows none of the concepts.
 
     Args:
@@ -87,17 +119,12 @@ def limits(bank: ConceptBank, strictness: float | None = None) -> Tensor:
             the concepts' own thresholds.
 
     Raises:
-        InputError: a strictness out of that range.
         BankError: a concept was never calibrated.
     """
-    if strictness is not None and not SHARES[0] <= strictness <= SHARES[-1]:
-        raise InputError(
-            f"strictness must lie between {SHARES[0]} and {SHARES[-1]}, not {strictness!r}."
-        )
     found = {
         c.name: c.threshold if strictness is None else c.level(strictness) for c in bank.concepts
     }
-    missing = [name for name, limit in found.items() if limit is None]
+    missing = [name for name, threshold in found.items() if threshold is None]
     if missing and strictness is not None:
         raise BankError(
             f"{missing[0]!r} has no levels, which a strictness needs; calibrate the bank again "
@@ -108,4 +135,4 @@ def limits(bank: ConceptBank, strictness: float | None = None) -> Tensor:
             f"{missing[0]!r} has no threshold, which 'unknown' and a shortlist need; calibrate "
             "the bank on an archive with recoseg.calibrate(bank, index)."
         )
-    return torch.tensor([float(limit or 0.0) for limit in found.values()])
+    return torch.tensor([float(threshold or 0.0) for threshold in found.values()])

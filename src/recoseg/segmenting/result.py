@@ -22,7 +22,7 @@ from recoseg.similarity import upsample
 UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
     """The labels of an image.
 
@@ -34,7 +34,7 @@ class Segmentation:
             rejected.
         image: uint8 (H, W, 3), what was segmented.
         maps: (C, h, w) float32 scores on the CPU, on the working grid or, of more than 32 concepts,
-            on the feature grid; see ``scores``.
+            on the feature grid; see ``scores``. No concept, (0, h, w), where they were not kept.
     """
 
     labels: NDArray[np.unsignedinteger]
@@ -42,6 +42,41 @@ class Segmentation:
     confidence: NDArray[np.float32]
     image: RGB
     maps: Tensor
+
+    def __post_init__(self) -> None:
+        """InputError, with the shapes that were expected and found, unless all fit together."""
+        labels, names = self.labels, self.names
+        if labels.ndim != 2 or labels.dtype.kind != "u" or not labels.size:
+            raise InputError(
+                f"labels must be unsigned integers of shape (H, W), not {labels.dtype} of shape "
+                f"{labels.shape}; make them so."
+            )
+        for field, expected in (("confidence", labels.shape), ("image", (*labels.shape, 3))):
+            found = getattr(self, field).shape
+            if found != expected:
+                raise InputError(
+                    f"{field} must have the shape {expected} of these labels, not {found}; give "
+                    "that of the same image."
+                )
+        if int(labels.max()) >= len(names):
+            raise InputError(
+                f"labels go up to {int(labels.max())} and there are {len(names)} names; name each."
+            )
+        counts = {0, len(names), len(names) - (names[-1] == UNKNOWN)}
+        if self.maps.ndim != 3 or len(self.maps) not in counts:
+            raise InputError(
+                f"maps must have the shape ({max(counts)}, h, w), one for each name, not "
+                f"{tuple(self.maps.shape)}; those of no name, (0, h, w), say that none were kept."
+            )
+
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        present = sorted((-share, name) for name, share in self.area.items() if share)
+        largest = ", ".join(f"{name} {-share:.0%}" for share, name in present[:3])
+        return (
+            f"Segmentation({height}x{width}; {len(present)} of {len(self.names)} names: {largest}"
+            f"{', ...' if len(present) > 3 else ''})"
+        )
 
     @cached_property
     def scores(self) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +14,12 @@ from recoseg.io.progress import Step, quiet_step
 from recoseg.models.base import encode_shared
 from recoseg.models.model_set import Models
 from recoseg.recipe import Recipe
+from recoseg.segmenting.tiling import CELL, Tiling, blended
 from recoseg.similarity import cosine_map, upsample
 
-TILE = 640
-STEP = 480
-LARGE = 2 * TILE
+TILING = Tiling(side=640, overlap=160)
+LARGE = 2 * TILING.side
 LONGEST = 8
-_CELL = 32
 Pair = tuple[Tensor | None, Tensor | None]
 
 
@@ -29,7 +29,8 @@ class ScoreMaps:
 
     Attributes:
         language: (C, h, w) sigmoid(gain * cosine with the text), or None.
-        visual: (C, h', w') sigmoid(visual gain * cosine with the reference), or None.
+        visual: (C, h', w') sigmoid(visual gain * cosine with the reference), or None; a student
+            has its probabilities here, and no language.
     """
 
     language: Tensor | None
@@ -37,9 +38,7 @@ class ScoreMaps:
 
     def at(self, size: tuple[int, int]) -> Tensor:
         """Scores (C, H, W) in (0, 1): each factor resized bilinearly, then multiplied."""
-        factors = [
-            upsample(m[None], size)[0] for m in (self.visual, self.language) if m is not None
-        ]
+        factors = [upsample(m[None], size)[0] for m in self.factors]
         return factors[0] * factors[1] if len(factors) == 2 else factors[0]
 
     def take(self, concepts: Tensor) -> ScoreMaps:
@@ -48,14 +47,25 @@ class ScoreMaps:
         return ScoreMaps(language, None if self.visual is None else self.visual[concepts])
 
     @property
+    def factors(self) -> tuple[Tensor, ...]:
+        """Those of the two that there are."""
+        return tuple(m for m in (self.language, self.visual) if m is not None)
+
+    def with_factors(self, factors: Sequence[Tensor]) -> ScoreMaps:
+        """Others in the place of ``factors``, in their order."""
+        left = iter(factors)
+        language = None if self.language is None else next(left)
+        return ScoreMaps(language, None if self.visual is None else next(left))
+
+    @property
     def count(self) -> int:
         """C, how many concepts."""
-        return max(len(m) for m in (self.visual, self.language) if m is not None)
+        return len(self.factors[0])
 
     @property
     def grid(self) -> tuple[int, int]:
         """(h, w) of the finer factor."""
-        shapes = [m.shape[-2:] for m in (self.visual, self.language) if m is not None]
+        shapes = [m.shape[-2:] for m in self.factors]
         return max(int(h) for h, _ in shapes), max(int(w) for _, w in shapes)
 
 
@@ -87,7 +97,7 @@ class Scorer:
 
     def steps(self, image: RGB) -> int:
         """How many encodings an image takes."""
-        tiles = len(offsets(_grid(image))) if _large(image) else 0
+        tiles = len(TILING.corners(_grid(image))) if _large(image) else 0
         return len(self.recipe.scales) + tiles
 
     @torch.no_grad()
@@ -120,7 +130,7 @@ class Scorer:
         # A very long strip would need unbounded memory at a fixed short side.
         shrink = min(1.0, LONGEST * size / max(height, width))
         # An encoder needs at least one of its cells.
-        target = max(_CELL, round(height * shrink)), max(_CELL, round(width * shrink))
+        target = max(CELL, round(height * shrink)), max(CELL, round(width * shrink))
         return images.to_tensor(images.resize(image, target))[None]
 
     def _encode(self, pixels: Tensor) -> Pair:
@@ -134,15 +144,14 @@ class Scorer:
         return _cosines(dense, self.texts), _cosines(features, self.references)
 
     def _tiled(self, image: RGB, step: Step = quiet_step) -> Pair:
-        size = _grid(image)
-        pixels = images.to_tensor(images.resize(image, size))[None]
-        language, visual = _Blend(size), _Blend(size)
-        for top, left in offsets(size):
-            of_tile = self._encode(pixels[:, :, top : top + TILE, left : left + TILE])
-            language.add(of_tile[0], top, left)
-            visual.add(of_tile[1], top, left)
-            step()
-        return language.result(), visual.result()
+        pixels = images.to_tensor(images.resize(image, _grid(image)))[None]
+
+        def see(tile: Tensor) -> list[Tensor]:
+            return [cosines for cosines in self._encode(tile) if cosines is not None]
+
+        maps = iter(blended(pixels, TILING, see, step))
+        language = None if self.texts is None else next(maps)
+        return language, None if self.references is None else next(maps)
 
 
 def _large(image: RGB) -> bool:
@@ -154,64 +163,13 @@ def _grid(image: RGB) -> tuple[int, int]:
     height, width = images.short_side(image.shape, LARGE)
     width = min(width, LONGEST * LARGE)
     height = min(height, LONGEST * LARGE)
-    return max(1, round(height / _CELL)) * _CELL, max(1, round(width / _CELL)) * _CELL
-
-
-def offsets(size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Top left corners of tiles that cover (H, W), each side a multiple of 32 and at least 640."""
-    tops, lefts = (
-        [*range(0, side - TILE, STEP), side - TILE] if side > TILE else [0] for side in size
-    )
-    return [(top, left) for top in tops for left in lefts]
-
-
-class _Blend:
-    """Weighted mean of overlapping tiles on one feature grid; weights fall off to the borders."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._size = size
-        self._sum: Tensor | None = None
-        self._weight: Tensor | None = None
-
-    def add(self, tile: Tensor | None, top: int, left: int) -> None:
-        """Add a tile's (C, h, w) map whose pixels begin at (top, left)."""
-        if tile is None:
-            return
-        height, width = tile.shape[-2:]
-        if self._sum is None or self._weight is None:
-            # Ends with the last tile, so that strides that do not divide one leave no gap.
-            shape = (
-                _cells(self._size[0] - TILE, height) + height,
-                _cells(self._size[1] - TILE, width) + width,
-            )
-            self._sum = tile.new_zeros(len(tile), *shape)
-            self._weight = tile.new_zeros(shape)
-        row, column = _cells(top, height), _cells(left, width)
-        rows, columns = slice(row, row + height), slice(column, column + width)
-        weight = _tent(height, tile)[:, None] * _tent(width, tile)[None]
-        self._sum[:, rows, columns] += tile * weight
-        self._weight[rows, columns] += weight
-
-    def result(self) -> Tensor | None:
-        """(C, h, w), or None if nothing was added."""
-        if self._sum is None or self._weight is None:
-            return None
-        return self._sum / self._weight
+    return max(1, round(height / CELL)) * CELL, max(1, round(width / CELL)) * CELL
 
 
 def _cosines(features: Tensor | None, vectors: Tensor | None) -> Tensor | None:
     if features is None or vectors is None:
         return None
     return cosine_map(features, vectors)[0].float()
-
-
-def _cells(pixels: int, per_tile: int) -> int:
-    return round(pixels * per_tile / TILE)
-
-
-def _tent(length: int, like: Tensor) -> Tensor:
-    steps = torch.arange(length, device=like.device, dtype=like.dtype)
-    return torch.minimum(steps + 1, length - steps)
 
 
 def _above(cosines: Tensor | None, levels: Tensor | None) -> Tensor | None:

@@ -29,8 +29,7 @@ from recoseg.errors import InputError, StudentError
 from recoseg.io import durable, images
 from recoseg.io.images import ImageLike
 from recoseg.student.deeplab import fitted
-from recoseg.student.student import Student
-from recoseg.student.tiling import TILE
+from recoseg.student.student import TILING, Student
 
 OPSET = 18
 EXAMPLE = (160, 192)
@@ -195,7 +194,7 @@ def _limited(photo: ImageLike, short_side: int) -> images.RGB:
     if min(image.shape[:2]) > CALIBRATION_SIDE:
         image = images.resize_short(image, CALIBRATION_SIDE)
     short = min(image.shape[:2])
-    most = TILE * short // max(short, min(2 * short, short_side))
+    most = TILING.side * short // max(short, min(2 * short, short_side))
     return np.ascontiguousarray(image[:most, :most])
 
 

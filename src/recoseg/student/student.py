@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -14,39 +15,35 @@ from torch import Tensor, nn
 
 from recoseg.crf.refine import Sharpen
 from recoseg.crf.refine import refine as crf_refine
-from recoseg.drawing import palette
-from recoseg.errors import InputError, RecosegError, StudentError, UnknownConcept
+from recoseg.errors import InputError, StudentError, UnknownConcept
 from recoseg.io import images
 from recoseg.io.images import RGB, ImageLike
 from recoseg.io.progress import Progress, Step, quiet_step, reporting
-from recoseg.io.sealed import Seal
 from recoseg.models.lite import fold_batch_norms
 from recoseg.models.registry import device_of
 from recoseg.recipe import CRF
-from recoseg.segmenting.decision import pick_winners, probability
+from recoseg.segmenting.decision import pick_winners, probability, working_size
+from recoseg.segmenting.options import Options
 from recoseg.segmenting.result import Segmentation
-from recoseg.student import tiling
+from recoseg.segmenting.scoremaps import ScoreMaps
+from recoseg.segmenting.tiling import Tiling, blended
+from recoseg.student import studentfile
 from recoseg.student.deeplab import Architecture, Network, fitted, fitted_size
-from recoseg.student.sharpening import sharpened
 
-SEAL = Seal(
-    "recoseg_student",
-    "a student",
-    1,
-    StudentError,
-    "give a file written by recoseg adapt, or copy it again",
-)
+TILING = Tiling(side=1024, overlap=128, even=True, ramp=128)
+
+
+# Borders are sharpened if asked for: a student draws them better than a bank's scores do.
+USUAL = Options(refine=False)
 
 
 class Student:
-    """Finds its concepts in images, as ``Segmenter`` does.
+    """Finds its concepts in images, as ``Segmenter`` does. Nothing of it can be changed.
 
     Attributes:
-        names: what the labels mean, in order.
         architecture: of its network.
         provenance: what it was taught by, on what, and how; plain JSON types.
         device: where it computes.
-        refine: whether the CRF sharpens borders.
     """
 
     def __init__(
@@ -56,55 +53,87 @@ class Student:
         architecture: Architecture,
         provenance: Mapping[str, Any] | None = None,
         *,
-        refine: bool = False,
+        options: Options = USUAL,
         device: str | torch.device | None = None,
     ) -> None:
-        """Wrap a trained network; ``Student.open`` reads one from a file."""
+        """Wrap a trained network, of a class for each name; ``Student.open`` reads one from a file.
+
+        ``options`` may set ``concepts`` and ``refine`` alone; the rest is of banks.
+
+        Raises:
+            StudentError: the names do not fit the network.
+            UnknownConcept: it was not taught one of the options' concepts.
+            InputError: an option that only a bank's segmenter has.
+        """
         if len(names) != architecture.classes:
             raise StudentError(
                 f"{len(names)} names do not fit a network of {architecture.classes} classes; "
                 "name each class once."
             )
-        self.names = tuple(names)
+        _check(options)
+        chosen = _chosen(tuple(names), options.concepts)
+        if chosen != tuple(names):
+            network = network.choose([list(names).index(name) for name in chosen])
+            architecture = dataclasses.replace(architecture, classes=len(chosen))
         self.architecture = architecture
         self.provenance = dict(provenance or {})
-        self.refine = refine
         self.device = device_of(device)
+        self._options = options.replace(concepts=chosen)
         self._network = network
 
     @classmethod
-    def open(cls, path: str | Path, device: str | torch.device | None = None) -> Student:
-        """Read a student's file.
+    def open(
+        cls,
+        path: str | Path,
+        device: str | torch.device | None = None,
+        *,
+        options: Options = USUAL,
+    ) -> Student:
+        """Read a student's file; the options are those of the constructor.
 
         Raises:
             StudentError: missing, damaged, something else, or of a newer version.
             TrainingError: segmentation-models-pytorch is not installed.
         """
-        header, tensors = SEAL.read(Path(path))
-        try:
-            architecture = Architecture.from_dict(header["architecture"])
-            network = Network(architecture)
-            network.load_state_dict(tensors)
-            names, provenance = list(header["names"]), dict(header["provenance"])
-        except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
-            raise StudentError(
-                f"{path} does not describe a network of this version; {SEAL.remedy}."
-            ) from error
-        return cls(network, names, architecture, provenance, device=device)
+        return cls(*studentfile.read(Path(path)), options=options, device=device)
 
     def save(self, path: str | Path) -> Path:
         """Write one file with weights, names, palette, normalisation and provenance."""
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise StudentError(f"the folder {path.parent} does not exist; make it first.")
-        header = {
+        parts = (self._network, self.names, self.architecture, self.provenance)
+        studentfile.write(Path(path), *parts)
+        return Path(path)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the labels mean, in order."""
+        return tuple(self._options.concepts or ())
+
+    @property
+    def options(self) -> Options:
+        """How it segments."""
+        return self._options
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides a result, of plain JSON types."""
+        return {
+            "student": self.digest,
             "names": list(self.names),
-            "colours": palette.colours(len(self.names)).tolist(),
-            "architecture": self.architecture.to_dict(),
-            "provenance": self.provenance,
+            "refine": self._options.refine,
+            "options": self._options.digest,
         }
-        SEAL.write(path, header, self._network.state_dict())
-        return path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides a result, hex."""
+        facts = (self.names, self.architecture, self._options.refine)
+        digest = hashlib.sha256(repr(facts).encode())
+        for name, tensor in sorted(self._network.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        return f"Student({len(self.names)} names: {', '.join(self.names[:8])}; {self._options!r})"
 
     def __call__(
         self,
@@ -114,63 +143,14 @@ class Student:
         *,
         progress: Progress = False,
     ) -> Segmentation:
-        """Segment one image.
-
-        Args:
-            image: a path, encoded bytes, a PIL image or a uint8 (H, W, 3) array of any size.
-            concepts: look for these of the student's concepts only.
-            refine: overrides the student's own setting.
-            progress: as in ``recoseg.io.progress.track``: of tiles and iterations of the CRF.
-
-        Returns:
-            Labels at the image's size; ``maps`` are (C, h, w) probabilities at stride 4.
-
-        Raises:
-            ImageError: it cannot be read.
-            UnknownConcept: a name is not among the student's.
-        """
+        """Segment one image, as ``Segmenter`` does; ``maps`` are probabilities at stride 4."""
         if concepts is not None:
             return self.choose(concepts)(image, refine=refine, progress=progress)
-        pixels, sharpen = images.read(image), self.refine if refine is None else refine
+        pixels, sharpen = images.read(image), self._options.refine if refine is None else refine
         with reporting("segmenting", self.steps(pixels, sharpen), progress) as step:
             return self.decide(
                 pixels, self.maps(pixels, step), sharpen, partial(crf_refine, step=step)
             )
-
-    def maps(self, image: RGB, step: Step = quiet_step) -> Tensor:
-        """Probabilities (C, h, w) of a uint8 (H, W, 3) image, at stride 4 of what is seen of it."""
-        return torch.softmax(self.logits(image, step), dim=0)
-
-    def steps(self, image: RGB, refine: bool) -> int:
-        """How often ``maps``, and then ``decide`` if it is to ``refine``, calls its step."""
-        tiles = tiling.count(
-            fitted_size(image.shape[0], image.shape[1], self.architecture.short_side)
-        )
-        return tiles + (CRF().iterations if refine else 0)
-
-    def decide(
-        self, image: RGB, maps: Tensor, refine: bool, sharpen: Sharpen = crf_refine
-    ) -> Segmentation:
-        """Labels of an image from its maps.
-
-        Args:
-            image: uint8 (H, W, 3).
-            maps: its maps.
-            refine: sharpen borders,
-            sharpen: by this function of scores (C, H, W), the image at their size and settings.
-        """
-        height, width = image.shape[:2]
-        chosen = sharpened(maps, image, sharpen) if refine else maps
-        labels, confidence = pick_winners(chosen, (height, width))
-        if refine:  # the CRF's own probabilities are near 1 nearly everywhere, right or wrong
-            confidence = probability(maps, labels, (height, width))
-        return Segmentation(
-            labels=labels.astype("uint8" if len(self.names) <= 256 else "uint16"),
-            names=self.names,
-            confidence=confidence,
-            image=image,
-            maps=maps.cpu(),
-        )
 
     def many(self, sources: Iterable[ImageLike]) -> Iterator[Segmentation]:
         """Segment images one after the other, each as it is asked for."""
@@ -180,33 +160,44 @@ class Student:
 
     def choose(self, concepts: Sequence[str]) -> Student:
         """A student of some of the names, in the order given; it shares the network."""
-        if isinstance(concepts, str):
-            raise InputError(f"concepts must be a list of names; write [{concepts!r}].")
-        names = list(dict.fromkeys(concepts))
-        missing = [name for name in names if name not in self.names]
-        if missing or not names:
-            raise UnknownConcept(
-                f"{missing[0] if missing else 'nothing'!r} was not taught; "
-                f"there are {', '.join(self.names)}."
-            )
-        rows = [self.names.index(name) for name in names]
-        architecture = Architecture(**{**vars(self.architecture), "classes": len(rows)})
-        return Student(
-            self._network.choose(rows),
-            names,
-            architecture,
-            self.provenance,
-            refine=self.refine,
-            device=self.device,
-        )
+        return self.replace(concepts=concepts)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of all that decides a result, hex."""
-        digest = hashlib.sha256(repr((self.names, self.architecture, self.refine)).encode())
-        for name, tensor in sorted(self._network.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+    def replace(self, **changes: Any) -> Student:
+        """A student with some of its options changed; it shares the network."""
+        facts = (self._network, self.names, self.architecture, self.provenance)
+        return Student(*facts, options=self._options.replace(**changes), device=self.device)
+
+    def maps(self, image: RGB, step: Step = quiet_step) -> ScoreMaps:
+        """Probabilities (C, h, w) of a uint8 (H, W, 3) image, at stride 4 of what is seen of it."""
+        return ScoreMaps(None, torch.softmax(self.logits(image, step), dim=0))
+
+    def steps(self, image: RGB, refine: bool) -> int:
+        """How often ``maps``, and then ``decide`` if it is to ``refine``, calls its step."""
+        seen = fitted_size(image.shape[0], image.shape[1], self.architecture.short_side)
+        return len(TILING.corners(seen)) + (CRF().iterations if refine else 0)
+
+    def decide(
+        self,
+        image: RGB,
+        maps: ScoreMaps,
+        refine: bool | None = None,
+        sharpen: Sharpen = crf_refine,
+    ) -> Segmentation:
+        """Labels of an image from its maps; the arguments are those of ``Segmenter.decide``."""
+        refine = self._options.refine if refine is None else refine
+        (probabilities,) = maps.factors
+        size = (image.shape[0], image.shape[1])
+        chosen = _sharpened(maps, image, sharpen) if refine else probabilities
+        labels, confidence = pick_winners(chosen, size)
+        if refine:  # the CRF's own probabilities are near 1 nearly everywhere, right or wrong
+            confidence = probability(probabilities, labels, size)
+        return Segmentation(
+            labels=labels.astype("uint8" if len(self.names) <= 256 else "uint16"),
+            names=self.names,
+            confidence=confidence,
+            image=image,
+            maps=probabilities.cpu(),
+        )
 
     @torch.inference_mode()
     def logits(self, image: RGB, step: Step = quiet_step) -> Tensor:
@@ -217,11 +208,11 @@ class Student:
         """
         whole = images.to_tensor(image)[None].to(self.device)
         pixels = fitted(whole, self.architecture.short_side)
-        return tiling.blended(pixels, self.architecture.classes, self._tile, step)
-
-    def _tile(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.inference(pixels.contiguous(memory_format=torch.channels_last))[0]
+        (logits,) = blended(pixels, TILING, self._tile, step)
         return logits
+
+    def _tile(self, pixels: Tensor) -> tuple[Tensor]:
+        return (self.inference(pixels.contiguous(memory_format=torch.channels_last))[0],)
 
     @cached_property
     def inference(self) -> nn.Module:
@@ -231,10 +222,26 @@ class Student:
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def is_student(path: str | Path) -> bool:
-    """Whether a file is a student's, by its header."""
-    try:
-        SEAL.read(Path(path))
-    except RecosegError:
-        return False
-    return True
+def _sharpened(maps: ScoreMaps, image: RGB, sharpen: Sharpen) -> Tensor:
+    """CRF of probabilities on the working grid of the image."""
+    size = working_size(image)
+    return sharpen(maps.at(size).clamp_min(1e-6).log(), images.resize(image, size), CRF())
+
+
+def _check(options: Options) -> None:
+    """InputError for what only a bank's segmenter has."""
+    plain = USUAL.replace(concepts=options.concepts, refine=options.refine)
+    strange = [name for name, value in vars(options).items() if value != getattr(plain, name)]
+    if strange:
+        raise InputError(f"{strange[-1]} is of banks, not of students; leave it out.")
+
+
+def _chosen(names: tuple[str, ...], concepts: Sequence[str] | None) -> tuple[str, ...]:
+    chosen = names if concepts is None else tuple(concepts)
+    missing = [name for name in chosen if name not in names]
+    if missing or not chosen:
+        raise UnknownConcept(
+            f"{missing[0] if missing else 'nothing'!r} was not taught; there are "
+            f"{', '.join(names)}."
+        )
+    return chosen

@@ -16,10 +16,8 @@ from recoseg.errors import InputError, VideoError
 from recoseg.io import durable
 from recoseg.io.images import RGB
 from recoseg.io.progress import Progress, track
-from recoseg.learning.adaptation import teacher_facts
+from recoseg.segmenting.interface import ImageSegmenter
 from recoseg.segmenting.result import Segmentation
-from recoseg.segmenting.segmenter import Segmenter
-from recoseg.student.student import Student
 from recoseg.video.clip_record import OVERLAY, ClipRecord
 from recoseg.video.frames import Frames, open_frames
 from recoseg.video.overlay import write_video
@@ -62,7 +60,7 @@ class Clip:
 
 def segment_video(
     source: str | Path,
-    segmenter: Segmenter | Student,
+    segmenter: ImageSegmenter,
     out: str | Path,
     *,
     smooth: float = 0.0,
@@ -94,7 +92,7 @@ def segment_video(
     asked = {"video": frames.digest, "smooth": smooth, "every": every, "fps": str(frames.fps)}
     durable.make_folder(out)
     with durable.lock(out / ".lock", str(out)):
-        record = ClipRecord(out, {**teacher_facts(segmenter), **asked}, memory)
+        record = ClipRecord(out, {**segmenter.identity, **asked}, memory)
         kept = len(record.images)
         try:
             _segment(frames, segmenter, record, every, progress)
@@ -112,7 +110,7 @@ def segment_video(
 
 
 def _check(segmenter: object, every: object) -> None:
-    if not isinstance(segmenter, Segmenter | Student):
+    if not isinstance(segmenter, ImageSegmenter):
         raise InputError(
             f"videos need a Segmenter or a Student, not {type(segmenter).__name__}; make one of a "
             "bank."
@@ -122,11 +120,7 @@ def _check(segmenter: object, every: object) -> None:
 
 
 def _segment(
-    frames: Frames,
-    segmenter: Segmenter | Student,
-    record: ClipRecord,
-    every: int,
-    progress: Progress,
+    frames: Frames, segmenter: ImageSegmenter, record: ClipRecord, every: int, progress: Progress
 ) -> None:
     steady = SmoothedSegmenter(segmenter, record.memory)
     left = max(0, -(-frames.total // every) - len(record.images))
@@ -150,7 +144,7 @@ def _lay_over(
                 continue
             labels = np.asarray(Image.open(record.out / record.images[frame.id]["labels"]))
             nothing = np.zeros(labels.shape, np.float32)
-            drawn = Segmentation(labels, names, nothing, frame.image, torch.zeros(1, 1, 1))
+            drawn = Segmentation(labels, names, nothing, frame.image, torch.zeros(0, 1, 1))
             yield np.asarray(drawn.overlay()), frame.time
 
     write_video(record.out / OVERLAY, pictures(), frames.fps / every)

@@ -16,7 +16,7 @@ from recoseg.errors import ImageError, InputError, VideoError
 from recoseg.io import images
 from recoseg.io.images import RGB
 from recoseg.runs import jobs
-from recoseg.runs.identity import file_digest
+from recoseg.runs.manifest import file_digest
 
 FOLDER_FPS = Fraction(25)
 # Only containers of pictures: other formats fetch further files, draw text as a film, or find one

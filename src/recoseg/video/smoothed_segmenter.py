@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from recoseg.io.images import RGB
+from recoseg.segmenting.interface import ImageSegmenter
 from recoseg.segmenting.result import Segmentation
-from recoseg.segmenting.scoremaps import ScoreMaps
-from recoseg.segmenting.segmenter import Segmenter
-from recoseg.student.student import Student
 from recoseg.video.smoothing import Memory
 
 
@@ -20,20 +16,12 @@ class SmoothedSegmenter:
     borders follow the frame. Without smoothing the results are those of the segmenter itself.
     """
 
-    def __init__(self, segmenter: Segmenter | Student, memory: Memory) -> None:
+    def __init__(self, segmenter: ImageSegmenter, memory: Memory) -> None:
         """Segment with ``segmenter``, from where ``memory`` is."""
         self._segmenter, self._memory = segmenter, memory
 
     def __call__(self, image: RGB) -> Segmentation:
         """Segment the next frame, uint8 (H, W, 3)."""
-        segmenter = self._segmenter
-        if isinstance(segmenter, Student):
-            (average,) = self._memory.blend(image, [segmenter.maps(image)])
-            return segmenter.decide(image, average, segmenter.refine)
-        fresh = segmenter.maps(image)
-        factors = {"language": fresh.language, "visual": fresh.visual}
-        present = {name: maps for name, maps in factors.items() if maps is not None}
-        averages = self._memory.blend(image, list(present.values()))
-        known: dict[str, Tensor] = dict(zip(present, averages, strict=True))
-        maps = ScoreMaps(known.get("language"), known.get("visual"))
-        return segmenter.decide(image, maps, segmenter.refine)
+        maps = self._segmenter.maps(image)
+        average = maps.with_factors(self._memory.blend(image, maps.factors))
+        return self._segmenter.decide(image, average)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TypeVar
-
-from torch import Tensor
 
 from recoseg.segmenting.scoremaps import ScoreMaps
 
 MOST_BYTES = 64 * 2**20
-M = TypeVar("M", ScoreMaps, Tensor)
 
 
 class Encodings:
@@ -20,19 +16,17 @@ class Encodings:
     def __init__(self, most: int = MOST_BYTES) -> None:
         """Keep so many bytes, and the newest maps whatever their size."""
         self.most = most
-        self._kept: OrderedDict[Hashable, ScoreMaps | Tensor] = OrderedDict()
+        self._kept: OrderedDict[Hashable, ScoreMaps] = OrderedDict()
 
-    def of(self, key: Hashable, make: Callable[[], M]) -> M:
+    def of(self, key: Hashable, make: Callable[[], ScoreMaps]) -> ScoreMaps:
         """The maps of a key, made if they are not kept."""
         if key not in self._kept:
             self._kept[key] = make()
         self._kept.move_to_end(key)
         while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > self.most:
             self._kept.popitem(last=False)
-        found: M = self._kept[key]  # type: ignore[assignment]
-        return found
+        return self._kept[key]
 
 
-def _bytes(maps: ScoreMaps | Tensor) -> int:
-    parts = [maps] if isinstance(maps, Tensor) else [maps.language, maps.visual]
-    return sum(part.nbytes for part in parts if part is not None)
+def _bytes(maps: ScoreMaps) -> int:
+    return sum(factor.nbytes for factor in maps.factors)

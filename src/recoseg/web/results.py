@@ -27,7 +27,7 @@ from recoseg.segmenting.result import UNKNOWN, Segmentation
 from recoseg.web import pictures
 from recoseg.web.encodings import Encodings
 from recoseg.web.failures import Missing
-from recoseg.web.segmenters import Options, Segmenters
+from recoseg.web.segmenters import Order, Segmenters
 from recoseg.web.worker import Step
 
 KEPT = 100
@@ -45,12 +45,12 @@ class Results:
         self._kept: OrderedDict[str, Path] = OrderedDict()
         self._lock = threading.Lock()
 
-    def make(self, data: bytes, name: str, options: Options, step: Step) -> dict[str, Any]:
+    def make(self, data: bytes, name: str, order: Order, step: Step) -> dict[str, Any]:
         """Segment an encoded image and keep what came of it; what ``result.json`` says."""
         start = time.perf_counter()
-        seen = self._seen(data, name, options, step)
+        seen = self._seen(data, name, order, step)
         id = secrets.token_hex(8)
-        facts = to_json(id, seen, options.bank, time.perf_counter() - start)
+        facts = to_json(id, seen, order.bank, time.perf_counter() - start)
         home = self._folder / id
         home.mkdir(parents=True)
         seen.save(home / "labels.png")
@@ -101,16 +101,15 @@ class Results:
             self._kept.pop(id, None)
         shutil.rmtree(home, ignore_errors=True)
 
-    def _seen(self, data: bytes, name: str, options: Options, step: Step) -> Segmentation:
+    def _seen(self, data: bytes, name: str, order: Order, step: Step) -> Segmentation:
         """As the segmenter would itself, but for maps that are still there from the last time."""
         image = images.read(data, max_pixels=self.max_pixels, name=name)
-        segmenter: Any = self.segmenters.get(options)
-        subject = hashlib.sha256(data).digest(), self.segmenters.subject(options)
-        with reporting(name, segmenter.steps(image, options.refine), step) as advance:
+        segmenter, refined = self.segmenters.get(order), order.options.refine
+        subject = hashlib.sha256(data).digest(), self.segmenters.subject(order)
+        with reporting(name, segmenter.steps(image, refined), step) as advance:
             maps = self._encodings.of(subject, lambda: segmenter.maps(image, advance))
             sharpen = partial(refine, step=advance)
-            seen: Segmentation = segmenter.decide(image, maps, options.refine, sharpen)
-        return seen
+            return segmenter.decide(image, maps, refined, sharpen)
 
     def _keep(self, id: str, home: Path) -> None:
         with self._lock:

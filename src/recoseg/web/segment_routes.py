@@ -11,8 +11,9 @@ from fastapi.responses import FileResponse, Response
 from PIL import Image
 
 from recoseg.concepts.concept import SHARES
+from recoseg.segmenting.options import Options
 from recoseg.web import forms, pictures, schemas
-from recoseg.web.segmenters import Options
+from recoseg.web.segmenters import Order
 from recoseg.web.service import Serving
 from recoseg.web.worker import Job, Step
 
@@ -46,13 +47,20 @@ def segment(
     strictness: Strictness = None,
 ) -> dict[str, Any]:
     """Segment an image with a bank; the job's result names the classes."""
-    chosen = forms.texts(concepts, "concepts")
-    options = Options(bank, chosen, refine, strength, unknown, strictness, temperature)
-    service.segmenters.check(options)
+    options = Options(
+        concepts=forms.texts(concepts, "concepts") or None,
+        refine=refine,
+        unknown=unknown,
+        strictness=strictness,
+        strength=strength,
+        temperature=temperature,
+    )
+    order = Order(bank, options)
+    service.segmenters.check(order)
     data, name = image.file.read(), forms.name_of(image)
 
     def work(step: Step) -> dict[str, Any]:
-        return service.results.make(data, name, options, step)
+        return service.results.make(data, name, order, step)
 
     return {"job": service.worker.submit(Job("segment", f"segmenting {name}", work)).id}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recoseg.errors import BankError, UnknownConcept
-from recoseg.segmenting.candidates import USUAL
-from recoseg.segmenting.decision import limits
+from recoseg.segmenting.decision import thresholds
+from recoseg.segmenting.interface import ImageSegmenter
+from recoseg.segmenting.options import USUAL_SHORTLIST, Options
 from recoseg.segmenting.segmenter import Segmenter
 from recoseg.web.banks import BankLibrary
 from recoseg.web.failures import Refused
@@ -24,26 +24,16 @@ KEPT = 16
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to segment.
+class Order:
+    """What to segment with, and how.
 
     Attributes:
         bank: id of a bank, or "student".
-        concepts: some of its names; empty for all of them.
-        refine: sharpen borders with the CRF.
-        strength: of the CRF.
-        unknown: label what fits no concept.
-        strictness: of unknown; None for the bank's thresholds.
-        temperature: of the CRF; None for the recipe's.
+        options: how.
     """
 
     bank: str
-    concepts: tuple[str, ...] = ()
-    refine: bool = True
-    strength: float = 1.0
-    unknown: bool = False
-    strictness: float | None = None
-    temperature: float | None = None
+    options: Options = Options()
 
 
 class Segmenters:
@@ -56,18 +46,18 @@ class Segmenters:
         self.student = self._open(student) if student is not None else None
         self._made: OrderedDict[object, Segmenter] = OrderedDict()
 
-    def check(self, options: Options) -> None:
+    def check(self, order: Order) -> None:
         """Refuse, before anything is queued, what ``get`` could not make."""
-        known = self.names(options.bank)
-        for name in options.concepts:
+        known, options = self.names(order.bank), order.options
+        for name in options.concepts or ():
             if name not in known:
                 raise UnknownConcept(f"no concept {name!r} in this bank; see /api/banks.")
-        if options.bank == STUDENT:
+        if order.bank == STUDENT:
             _check_student(options)
-        elif options.unknown or options.strictness is not None:
-            bank = self.shelf.find(options.bank).bank.subset(options.concepts or known)
+        elif options.unknown:
+            bank = self.shelf.find(order.bank).bank.subset(options.concepts or known)
             try:
-                limits(bank, options.strictness)
+                thresholds(bank, options.strictness)
             except BankError as error:
                 raise Refused(
                     "unknown needs a calibrated bank; calibrate it on an index first."
@@ -79,34 +69,26 @@ class Segmenters:
             return self.student.names
         return self.shelf.find(bank).bank.names
 
-    def get(self, options: Options) -> Segmenter | Student:
-        """The segmenter for these options, made once."""
-        names = list(options.concepts) or None
-        if options.bank == STUDENT and self.student is not None:
-            return self.student if names is None else self.student.choose(names)
-        entry = self.shelf.find(options.bank)
-        key = (entry.stamp, dataclasses.replace(options, refine=True))
+    def get(self, order: Order) -> ImageSegmenter:
+        """The segmenter for an order, made once whether it refines or not."""
+        options = order.options
+        if order.bank == STUDENT and self.student is not None:
+            return self.student.replace(concepts=options.concepts or self.student.names)
+        entry = self.shelf.find(order.bank)
+        key = (entry.id, entry.stamp, options.replace(refine=True))
         if key not in self._made:
-            large = names is None and entry.calibrated and len(entry.bank) > USUAL
-            self._made[key] = Segmenter(
-                entry.bank,
-                names,
-                unknown=options.unknown,
-                strictness=options.strictness,
-                strength=options.strength,
-                shortlist=USUAL if large else None,
-                temperature=options.temperature,
-                device=self.device,
-            )
+            large = not options.concepts and entry.calibrated and len(entry.bank) > USUAL_SHORTLIST
+            options = options.replace(shortlist=USUAL_SHORTLIST if large else None)
+            self._made[key] = Segmenter(entry.bank, options=options, device=self.device)
         self._made.move_to_end(key)
         while len(self._made) > KEPT:
             self._made.popitem(last=False)
         return self._made[key]
 
-    def subject(self, options: Options) -> Hashable:
+    def subject(self, order: Order) -> Hashable:
         """What is looked for, however it is decided: the same for the same maps of an image."""
-        stamp = None if options.bank == STUDENT else self.shelf.find(options.bank).stamp
-        return options.bank, stamp, options.concepts
+        stamp = None if order.bank == STUDENT else self.shelf.find(order.bank).stamp
+        return order.bank, stamp, order.options.concepts
 
     def _open(self, path: Path) -> Student:
         from recoseg.student.student import Student
@@ -116,8 +98,7 @@ class Segmenters:
 
 def _check_student(options: Options) -> None:
     """Refuse what only a bank's segmenter has."""
-    plain = Options(STUDENT, options.concepts, options.refine)
-    if options != plain:
+    if options != Options(options.concepts, options.refine):
         raise Refused(
             "unknown, strictness, strength and temperature are of banks, not of students; leave "
             "them out."

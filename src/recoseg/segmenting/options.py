@@ -1,0 +1,133 @@
+"""How to segment, as one frozen, validated value: what a segmenter, a student or a run is given."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from recoseg.concepts.concept import SHARES
+from recoseg.errors import InputError
+from recoseg.recipe import CRF
+
+SystemName = Literal["reco", "denseclip"]
+SYSTEMS: tuple[SystemName, ...] = get_args(SystemName)
+# How many of the whole everyday bank's concepts compete unless something else is asked for.
+USUAL_SHORTLIST = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to segment.
+
+    Attributes:
+        concepts: names to look for, in the order the labels shall have; None for all.
+        refine: whether the CRF sharpens borders (step 10).
+        unknown: whether what fits no concept is labelled unknown; the bank must be calibrated.
+        strictness: how well a pixel must fit to be known, which implies ``unknown``: it must score
+            above this share of an archive's pixels, 0.5 to 0.99. None for the bank's thresholds,
+            which are those of 0.85 unless ``calibrate`` was told otherwise.
+        shortlist: how many concepts, those most likely in the image, compete for its pixels: for
+            large banks, of which one image shows little; the bank must be calibrated. They compete
+            by how far they score above their median over the archive, so that none wins because
+            it scores high everywhere. None for all.
+        strength: of the CRF: its kernels' weights are the recipe's times this, 0 to 100.
+        temperature: of the CRF's unary, in place of the recipe's; smaller trusts scores more.
+        system: ``"reco"``, or ``"denseclip"`` for the baseline that uses the names alone.
+    """
+
+    concepts: Sequence[str] | None = None
+    refine: bool = True
+    unknown: bool = False
+    strictness: float | None = None
+    shortlist: int | None = None
+    strength: float = 1.0
+    temperature: float | None = None
+    system: SystemName = "reco"
+
+    def __post_init__(self) -> None:
+        """Check every value, and bring equal ones into one form."""
+        if self.concepts is not None:
+            self._set("concepts", _names(self.concepts))
+        for name in ("refine", "unknown"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False, not {getattr(self, name)!r}.")
+        for name in ("strictness", "strength", "temperature"):
+            self._set(name, _number(name, getattr(self, name)))
+        if self.strictness is not None:
+            if not SHARES[0] <= self.strictness <= SHARES[-1]:
+                raise InputError(
+                    f"strictness must lie between {SHARES[0]} and {SHARES[-1]}, "
+                    f"not {self.strictness!r}."
+                )
+            self._set("unknown", True)
+        self.tuned(CRF())  # refuses a strength or a temperature out of range
+        if self.shortlist is not None:
+            self._set("shortlist", _count(self.shortlist))
+        self._check_system()
+
+    def replace(self, **changes: Any) -> Options:
+        """Options with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def tuned(self, crf: CRF) -> CRF:
+        """A recipe's CRF with this strength and temperature."""
+        return crf.tuned(self.strength, self.temperature)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        names = None if self.concepts is None else list(self.concepts)
+        return {**dataclasses.asdict(self), "concepts": names}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Options:
+        """The inverse of ``to_dict``; refuses unknown fields."""
+        strange = sorted(set(data) - {field.name for field in dataclasses.fields(cls)})
+        if strange:
+            raise InputError(f"there is no option {strange[0]!r}; see the fields of Options.")
+        return cls(**data)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all fields, hex; equal only where the options are."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_system(self) -> None:
+        if self.system not in SYSTEMS:
+            raise InputError(f"no system {self.system!r}; choose 'reco' or 'denseclip'.")
+        if (self.unknown or self.shortlist is not None) and self.system != "reco":
+            raise InputError(
+                "'unknown' and a shortlist need thresholds, which are of the scores of system "
+                "'reco'; use that."
+            )
+
+
+def _names(concepts: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(concepts, str):
+        raise InputError(f"concepts must be a list of names; write [{concepts!r}].")
+    names = tuple(dict.fromkeys(concepts))
+    strange = [name for name in names if not isinstance(name, str)]
+    if strange:
+        raise InputError(f"concepts must be a list of names, not of {strange[0]!r}.")
+    return names
+
+
+def _number(name: str, value: object) -> float | None:
+    if value is None and name != "strength":
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InputError(f"{name} must be a number, not {value!r}.")
+    return float(value)
+
+
+def _count(shortlist: object) -> int:
+    if isinstance(shortlist, bool) or not isinstance(shortlist, numbers.Integral) or shortlist < 1:
+        raise InputError(f"shortlist must be at least one concept, not {shortlist!r}.")
+    return int(shortlist)

@@ -21,8 +21,8 @@ from recoseg.index.index import Index
 from recoseg.learning import adaptation
 from recoseg.runs import batch, jobs, manifest
 from recoseg.student.student import Student
-from recoseg.web.banks import Shelf
-from recoseg.web.indexes import About, Catalogue
+from recoseg.web.banks import BankLibrary
+from recoseg.web.indexes import IndexInfo, IndexLibrary
 from tests import pupils
 from tests.test_batch import Segmenter
 from tests.test_cli import bank, index, made, workplace  # noqa: F401 (fixtures)
@@ -113,7 +113,7 @@ def test_of_two_that_build_one_bank_the_second_writes_nothing_over(index):  # no
 
 def test_the_page_and_the_command_line_save_into_one_bank(index, bank):  # noqa: F811
     source = ConceptBank.open(Path(bank))
-    shelf = Shelf((Path(bank),), Path("state"))
+    shelf = BankLibrary((Path(bank),), Path("state"))
 
     def work(number: int) -> None:
         if number % 2:
@@ -129,12 +129,12 @@ def test_the_page_and_the_command_line_save_into_one_bank(index, bank):  # noqa:
 
 def test_servers_of_one_state_keep_each_other_s_notes(tmp_path):
     def work(number: int) -> None:
-        notes = Catalogue((), tmp_path, None)
+        notes = IndexLibrary((), tmp_path, None)
         for turn in range(5):
-            notes.prepare(About("n", "r", "f", f"/photos/{number} {turn}"))
+            notes.prepare(IndexInfo("n", "r", "f", f"/photos/{number} {turn}"))
 
     assert race(work) == ["done"] * RACERS
-    notes = Catalogue((), tmp_path, None)
+    notes = IndexLibrary((), tmp_path, None)
     assert len(notes.ids()) == 5 * RACERS
     assert all(notes.about(id).name == "n" for id in notes.ids())
 

@@ -1,4 +1,4 @@
-"""``recoseg adapt`` and ``recoseg onnx``: a student from unlabelled images, and its way out."""
+"""``recoseg adapt`` and ``recoseg onnx``: train a student, and export it."""
 
 from __future__ import annotations
 

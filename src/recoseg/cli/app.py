@@ -1,4 +1,4 @@
-"""The application: its guide (``recoseg --help``), its exit codes, its verbs."""
+"""Command-line application: verbs, help and exit codes."""
 
 from __future__ import annotations
 

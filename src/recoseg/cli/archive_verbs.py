@@ -1,4 +1,4 @@
-"""``recoseg index`` and ``recoseg search``: a folder of photos becomes something to ask."""
+"""``recoseg index`` and ``recoseg search``: index photos, and search them by text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the verbs that read or make banks are asked with, and what their words mean."""
+"""Options of the verbs that read or write banks, and their parsing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the verbs of ``recoseg concept`` write and print."""
+"""Output of the verbs of ``recoseg concept``."""
 
 from __future__ import annotations
 

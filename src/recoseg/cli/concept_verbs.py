@@ -1,4 +1,4 @@
-"""``recoseg concept``: make, change and look into a bank of concepts."""
+"""``recoseg concept``: build, change and inspect banks of concepts."""
 
 from __future__ import annotations
 

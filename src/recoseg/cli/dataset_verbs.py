@@ -1,4 +1,4 @@
-"""``recoseg datasets``: which layouts are known, and what a folder really holds."""
+"""``recoseg datasets``: list known layouts, and check a folder of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine has, lacks and could have: one check a line, each with its remedy."""
+"""Installation checks of ``recoseg doctor``, each with its remedy."""
 
 from __future__ import annotations
 

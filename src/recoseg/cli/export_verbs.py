@@ -1,4 +1,4 @@
-"""``recoseg export`` and ``recoseg video``: results for other tools, and moving pictures."""
+"""``recoseg export`` and ``recoseg video``: export label maps, segment films."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``recoseg --help`` says, and how a docstring becomes the help of a verb."""
+"""Text of ``recoseg --help``, and formatting of docstrings as help."""
 
 from __future__ import annotations
 

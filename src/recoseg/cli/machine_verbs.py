@@ -1,4 +1,4 @@
-"""``recoseg models`` and ``recoseg doctor``: what this machine can do."""
+"""``recoseg models`` and ``recoseg doctor``: installed models and checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every verb prints: a table for people, tab-separated lines for pipes, JSON for programs."""
+"""Output of every verb: a table, tab-separated lines, or JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``recoseg report``: a page that a person reads, from an evaluation or from a bank."""
+"""``recoseg report``: HTML page of an evaluation or of a bank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``recoseg serve``: the page and the API, on this machine unless it is told otherwise."""
+"""``recoseg serve``: start the web page and the API."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Concepts as values: name, text vector, reference embedding, evidence; and the bank's file."""
+"""Concepts, banks of concepts, and the bank's file format."""

@@ -1,4 +1,4 @@
-"""A hash table of 64-bit keys in arrays: all insertions, and all look-ups, are made together."""
+"""Vectorised hash table of 64-bit keys: batch insertion and batch look-up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sharpening of score maps to an image's edges: the fully connected CRF.
+"""Fully connected CRF: refinement of score maps along an image's edges.
 
 Kraehenbuehl and Koltun 2011, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
 Potentials": every pair of pixels is joined by a Potts potential of two Gaussian kernels, one of
@@ -64,7 +64,7 @@ def refine(
 
 @dataclass(frozen=True)
 class Field:
-    """The part of the CRF that depends on the image alone; build once to refine several scores.
+    """Image-dependent part of the CRF, reusable for several score maps.
 
     Attributes:
         size: (H, W) of the image.

@@ -1,4 +1,4 @@
-"""A dataset: images and label maps, paired by name and read one by one."""
+"""Datasets of images and label maps, paired by name and read lazily."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Pairs:
-    """What the names of files say.
+    """Paired files, and files without a partner.
 
     Attributes:
         samples: the pairs, in the order of ids.
@@ -185,7 +185,7 @@ def read_list(file: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class LoadedSplit:
-    """What a family finds in a folder.
+    """Files and class table of a dataset's split.
 
     Attributes:
         pairs: images and label files.

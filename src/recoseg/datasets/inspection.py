@@ -1,4 +1,4 @@
-"""What a dataset really holds, read through once before hours are spent on it."""
+"""Inspection of a dataset: class frequencies, sizes and problems."""
 
 from __future__ import annotations
 

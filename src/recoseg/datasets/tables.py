@@ -1,4 +1,4 @@
-"""Class tables: what a dataset's ids mean, which words ask for each class, and their colours."""
+"""Class tables of datasets: ids, names, aliases and colours."""
 
 from __future__ import annotations
 

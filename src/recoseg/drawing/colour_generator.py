@@ -1,4 +1,4 @@
-"""Colours that are told apart, by normal and by colour-blind eyes."""
+"""Distinguishable colours, for normal and for colour-blind vision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours and pictures: class colours, overlay, legend, heat, seed marks, contact sheets."""
+"""Class colours, overlays, legends, heat maps, seed marks and contact sheets."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def overlay(
 
 
 def heatmap(image: RGB, heat: NDArray[np.floating], opacity: float = 0.6) -> RGB:
-    """Lay a coarse map (h, w) in [0, 1], dark to bright, over a photo (H, W, 3); bilinear."""
+    """Overlay a coarse map (h, w) in [0, 1] on a photo (H, W, 3), dark to bright."""
     if heat.ndim != 2 or not np.isfinite(heat).all():
         raise InputError(f"heat must be a finite (h, w) map, not of shape {heat.shape}.")
     small = Image.fromarray(np.clip(heat, 0, 1).astype(np.float32))

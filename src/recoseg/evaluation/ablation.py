@@ -1,4 +1,4 @@
-"""The paper's ablations: which part of the method does what, on any labelled photos (section 4.3).
+"""Ablations of the method's components and settings (paper section 4.3).
 
 Every point of every sweep is a row of one evaluation, so that an image is encoded once for all of
 them; banks and counts are kept by the digest of what decides them, so that a grid that was
@@ -99,7 +99,7 @@ def ablate(
 
 @dataclass(frozen=True)
 class Bench:
-    """Builds the banks of points, each once.
+    """Builds and caches the banks of sweep points.
 
     Attributes:
         table: the classes to build.

@@ -1,4 +1,4 @@
-"""Where the time of a long run goes, by kind of work and over all threads."""
+"""Time accounting by kind of work, over all threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 
 class Clock:
-    """Adds up seconds by kind; time inside another kind counts for the inner one alone."""
+    """Seconds by kind of work; nested time counts for the inner kind alone."""
 
     def __init__(self) -> None:
         self._seconds: defaultdict[str, float] = defaultdict(float)

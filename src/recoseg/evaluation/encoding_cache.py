@@ -1,4 +1,4 @@
-"""Archive images encoded once for all the recipes that are compared on them."""
+"""Cache of archive images' encodings, shared by the recipes of an ablation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Maps = tuple[Tensor, ...]
 
 
 def cache_encodings(models: Models, most_bytes: int = MOST_BYTES) -> Models:
-    """The same models, whose dense maps and features of an image are kept for its next use.
+    """Wrap models so that an image's dense map and features are cached.
 
     Args:
         models: a recipe's models.
@@ -33,7 +33,7 @@ def cache_encodings(models: Models, most_bytes: int = MOST_BYTES) -> Models:
 
 
 class _Remembered:
-    """A model with memory of one of its functions; all else is the model's own."""
+    """Model proxy that caches the results of one function."""
 
     def __init__(self, model: Any, function: str, most_bytes: int) -> None:
         self._model, self._function = model, getattr(model, function)

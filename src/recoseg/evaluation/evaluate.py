@@ -1,4 +1,4 @@
-"""Systems measured on a dataset: streaming, in parallel, resumable per image (paper section 4)."""
+"""Evaluation on a dataset: streaming, parallel, resumable per image (paper section 4)."""
 
 from __future__ import annotations
 

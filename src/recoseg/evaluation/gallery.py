@@ -1,4 +1,4 @@
-"""Pictures of a measurement: the best and the worst cases, truth and every system side by side."""
+"""Gallery of the best and worst cases: ground truth and predictions side by side."""
 
 from __future__ import annotations
 

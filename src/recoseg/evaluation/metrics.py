@@ -1,4 +1,4 @@
-"""How well label maps agree: one confusion matrix, and everything that follows from it. Pure.
+"""Segmentation metrics: confusion matrix, IoU, accuracy, boundary IoU, matching.
 
 Label maps are integers (H, W): a truth's are classes 0 .. C - 1 or VOID, which does not count; a
 prediction's are 0 .. P - 1 or VOID, which is no class at all ("unknown") and never right.
@@ -25,7 +25,7 @@ Shares = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What is counted of one image or of many; counts of images are added.
+    """Pixel counts of one or many images; counts of images are added.
 
     Attributes:
         confusion: (C, P + 1) pixels by truth and prediction; the last column is "no class".
@@ -71,7 +71,7 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What counts (C, C + 1) say, as fractions; NaN where there is nothing to judge.
+    """Metrics of counts (C, C + 1), as fractions; NaN where undefined.
 
     Attributes:
         miou: mean of ``iou``.
@@ -137,7 +137,7 @@ def band(labels: Labels, distance: int) -> NDArray[np.bool_]:
 
 
 def scores(counts: Counts) -> Scores:
-    """Everything that counts (C, C + 1) say."""
+    """Compute the metrics of counts (C, C + 1)."""
     confusion = counts.confusion
     classes = len(confusion)
     if confusion.shape[1] != classes + 1:

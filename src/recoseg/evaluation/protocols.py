@@ -1,4 +1,4 @@
-"""Evaluation protocols as named data: which images and classes, and in which geometry."""
+"""Named evaluation protocols: images, classes and geometry."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Protocol:
 
 
 def protocol(name: str | Protocol) -> Protocol:
-    """The protocol called so; one that is given is returned. InputError lists the names."""
+    """Look up a protocol by name; a Protocol is returned as it is."""
     if isinstance(name, Protocol):
         return name
     known = available()

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, machine, commit, date."""
+"""Provenance of results: versions, machine, commit, date."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGES = ("torch", "numpy", "scipy", "pillow", "timm")
 
 
 def provenance(**more: Any) -> dict[str, Any]:
-    """What every report says of its origin, and ``more``."""
+    """Provenance of a report, extended by ``more``."""
     return {
         "recoseg": VERSION,
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""The paper's own numbers, as data; never mixed with what is measured here."""
+"""Published numbers of the paper, kept apart from measured ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How pure retrieved archives are: precision of the search on photos whose class is known."""
+"""Purity of retrieved archives: precision at k on photos of known class."""
 
 from __future__ import annotations
 

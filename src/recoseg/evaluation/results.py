@@ -1,4 +1,4 @@
-"""What a measurement says: one value that is saved as ``report.json`` and read by everything else.
+"""Evaluation reports, saved as ``report.json``.
 
 Fractions lie in [0, 1]; what there is nothing to say of is null or absent.
 """

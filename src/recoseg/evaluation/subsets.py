@@ -1,4 +1,4 @@
-"""A part of an index, searched as if the rest of the archive were not there."""
+"""Random subset of an index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an ablation varies: the component grid, and sweeps of settings (section 4.3)."""
+"""Component grid and parameter sweeps of an ablation (paper section 4.3)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMPONENTS = (
 
 @dataclass(frozen=True)
 class Sweeps:
-    """What is varied; an empty sequence leaves that sweep out.
+    """Values of each sweep; an empty sequence leaves that sweep out.
 
     Attributes:
         grid: the component grid, every row with and without the CRF.

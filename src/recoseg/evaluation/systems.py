@@ -1,4 +1,4 @@
-"""What is measured: systems that turn an image into labels, alone or several side by side."""
+"""Systems under evaluation, alone or several side by side."""
 
 from __future__ import annotations
 

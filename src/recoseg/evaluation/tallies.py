@@ -1,4 +1,4 @@
-"""What was counted of each image, kept on disk: a killed run goes on and sums to the same.
+"""On-disk pixel counts per image, so that an interrupted evaluation resumes.
 
 One SQLite file (WAL) for all systems and datasets of a folder. A row belongs to a key, the digest
 of everything that decides it but the image, and to an image; its stamp tells whether the image's

@@ -1,4 +1,4 @@
-"""Names of classes and files as a format can hold them, each still its own."""
+"""Unique, format-safe names of classes and files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONGEST = 120
 
 
 class Unique:
-    """Gives each text a clean name that no other got, not even in other capitals."""
+    """Cleans names and keeps them unique, ignoring case."""
 
     def __init__(
         self, clean: Callable[[str], str], changed: dict[str, str], taken: Iterable[str] = ()
@@ -34,7 +34,7 @@ class Unique:
 
 
 class Stems(Unique):
-    """Gives each image's id a name without suffix; a new suffix alone is no change."""
+    """Unique file stems of images; a changed suffix alone is no renaming."""
 
     def __call__(self, text: str) -> str:
         """The name of the image ``text``."""

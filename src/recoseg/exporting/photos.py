@@ -1,4 +1,4 @@
-"""Photos that a format's layout holds: copied, or turned upright as their labels are."""
+"""Photos inside exports: copied, or re-encoded upright."""
 
 from __future__ import annotations
 

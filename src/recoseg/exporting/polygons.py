@@ -1,4 +1,4 @@
-"""Masks as polygons that the common readers turn into the same mask again."""
+"""Polygon outlines of masks that common readers rasterise to the same mask."""
 
 from __future__ import annotations
 

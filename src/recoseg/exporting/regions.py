@@ -1,4 +1,4 @@
-"""What is one annotation: all pixels of a class in an image, or each connected part of them."""
+"""Regions of a label map: per class, or per connected component."""
 
 from __future__ import annotations
 

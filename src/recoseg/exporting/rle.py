@@ -1,4 +1,4 @@
-"""Run lengths: COCO's by pycocotools, and Label Studio's bit stream."""
+"""Run-length encodings of COCO (by pycocotools) and Label Studio."""
 
 from __future__ import annotations
 

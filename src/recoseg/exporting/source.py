@@ -1,4 +1,4 @@
-"""Where label maps come from: a folder of ``recoseg segment``, or any iterable."""
+"""Sources of label maps: a results folder, or any iterable."""
 
 from __future__ import annotations
 

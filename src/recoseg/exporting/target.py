@@ -1,4 +1,4 @@
-"""What a format is given, and what it must do with it."""
+"""Interface of export formats."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Target:
 
 
 class Sink(Protocol):
-    """Writes one format, picture by picture."""
+    """Writer of one format, picture by picture."""
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
         """Write one picture, whose regions are given."""

@@ -1,4 +1,4 @@
-"""Label maps out to other tools' formats: a whole folder or none."""
+"""Export of label maps to other tools' formats, atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ordered collection of images: a folder, a list file, or tar shards."""
+"""Archives: ordered images of a folder, a list file or tar shards."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Archive:
 
     @classmethod
     def open(cls, source: str | Path | Sequence[str | Path] | Archive) -> Archive:
-        """Find out what ``source`` is, and list it.
+        """Open a folder, list file, tar shards or sequence of files, and list its images.
 
         Args:
             source: a folder (searched recursively; if it holds no image files but tar files,
@@ -53,7 +53,7 @@ class Archive:
 
     @classmethod
     def reopen(cls, description: Mapping[str, Any]) -> Archive:
-        """The archive that ``describe`` described; nothing is listed until that is needed."""
+        """Recreate the archive of a ``describe`` result; files are listed when first needed."""
         kind = description.get("kind")
         if kind == "folder":
             return cls(FolderSource(_path_of(description)))
@@ -65,11 +65,11 @@ class Archive:
         return cls(TarSource(paths) if kind == "tar" else FileListSource(paths))
 
     def describe(self) -> dict[str, Any]:
-        """JSON types with absolute paths, from which ``reopen`` makes the archive again."""
+        """A JSON-serialisable description with absolute paths, for ``reopen``."""
         return self._source.describe()
 
     def relist(self) -> Archive:
-        """The same archive as it is now."""
+        """A copy whose files are listed again."""
         return Archive(self._source)
 
     def require_images(self) -> Archive:
@@ -86,7 +86,7 @@ class Archive:
 
     @property
     def source(self) -> str:
-        """How to name the archive to a person: its path."""
+        """The archive's path, for messages."""
         return self._source.where
 
     @property
@@ -96,7 +96,7 @@ class Archive:
 
     @property
     def unread_note(self) -> str | None:
-        """What to say of photos in a folder whose formats are not read (HEIC, raw), if any are."""
+        """A note on photos in formats that are not read (HEIC, raw); None without any."""
         return filetypes.unread_note(self._listing.others)
 
     def __len__(self) -> int:

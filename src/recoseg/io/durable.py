@@ -1,4 +1,4 @@
-"""Files that survive a crash, and one writer at a time."""
+"""Atomic file writes, and locks for a single writer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def report_write_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write ``path`` (disk full, no permission) into RecosegError."""
+    """Raise RecosegError where ``path`` cannot be written (disk full, no permission)."""
     try:
         yield
     except OSError as error:
@@ -49,7 +49,7 @@ def report_write_errors(path: Path) -> Iterator[None]:
 
 
 def check_writable(path: Path) -> Path:
-    """``path``, a folder to be filled: refused before the work where it cannot be made or written.
+    """Return the output folder ``path``, or raise RecosegError if it cannot be made or written.
 
     Nothing is made. RecosegError if a file is in its place or above it, or if nothing may be
     written there.
@@ -82,7 +82,7 @@ def make_folder(path: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names just created in ``folder`` durable; Windows does so itself."""
+    """Sync a folder's entries to disk; nothing to do on Windows."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)

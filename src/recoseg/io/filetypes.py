@@ -1,4 +1,4 @@
-"""What files are, by their suffix, where they are not images that can be read."""
+"""Kinds of files, by suffix, that are not readable images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recoseg.io.images import printable
 
 
 class Kind(NamedTuple):
-    """A kind of file: its names for one and for many, whether it is a photo, and what to do."""
+    """Kind of file: singular, plural, whether it is a photo, and the remedy."""
 
     one: str
     many: str
@@ -47,12 +47,12 @@ _SHOWN = 2
 
 
 def count_suffixes(names: Iterable[str]) -> Counter[str]:
-    """How many names there are of each suffix, in lower case with its dot."""
+    """Count file names by lower-case suffix, dot included."""
     return Counter(PurePath(name).suffix.lower() for name in names)
 
 
 def describe_counts(found: Mapping[str, int]) -> str:
-    """In words, the commonest kinds first: ``"12 PDF files, 2 .txt files and 1 other"``.
+    """Summarise files by kind, the commonest first: ``"12 PDF files and 1 other"``.
 
     Args:
         found: suffix to number of files.
@@ -68,13 +68,13 @@ def describe_counts(found: Mapping[str, int]) -> str:
 
 
 def remedy(found: Mapping[str, int]) -> str | None:
-    """What to do with the commonest kind that something can be done with; None if none is."""
+    """The remedy for the commonest kind that has one; None without any."""
     known = [kind for kind, _ in _by_kind(found).most_common() if isinstance(kind, Kind)]
     return known[0].remedy if known else None
 
 
 def unread_note(found: Mapping[str, int]) -> str | None:
-    """What to say of photos in formats that are not read, beside some that are; None if none."""
+    """A note on photos in unreadable formats; None without any."""
     photos = {
         suffix: count
         for suffix, count in found.items()
@@ -84,7 +84,7 @@ def unread_note(found: Mapping[str, int]) -> str | None:
 
 
 def is_results_folder(folder: str | PurePath) -> bool:
-    """Whether a folder was filled by recoseg: its label maps and overlays are nobody's photos."""
+    """Whether a folder holds results of recoseg, which are no input photos."""
     try:
         with (Path(folder) / "manifest.json").open("rb") as stream:
             return b'"recoseg-segmentation/' in stream.read(200)

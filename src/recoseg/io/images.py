@@ -1,4 +1,4 @@
-"""Pixels in: uint8 HWC RGB at the border, float (3, H, W) in [0, 1] inside."""
+"""Reading and resizing images: uint8 (H, W, 3) RGB outside, float (3, H, W) inside."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read(
     max_pixels: int = MAX_PIXELS,
     name: str | None = None,
 ) -> RGB:
-    """Read anything a user calls an image.
+    """Read a path, bytes, PIL image or array as uint8 (H, W, 3) RGB.
 
     Args:
         source: a path, encoded bytes, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3)
@@ -80,7 +80,7 @@ def read(
 
 
 def printable(text: str) -> str:
-    r"""``text`` with undecodable bytes of file names as ``\xNN``, so that it prints anywhere."""
+    r"""Escape undecodable bytes of a file name as ``\xNN``, so that it prints anywhere."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""Image files that are named one by one, as a source."""
+"""Image source of files that are listed by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads for work on many small pieces: one core each, results in order, memory bounded."""
+"""Bounded thread pools with ordered results and one core per thread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """``count`` threads in which torch does not start threads of its own.
+    """Thread pool of ``count`` threads in which torch is single-threaded.
 
     Otherwise each would have a team of helpers that wait for each other at every operation, which
     on a busy machine takes many times longer than the work. Work not yet begun is dropped at the
@@ -47,7 +47,7 @@ def threads(count: int) -> Iterator[ThreadPoolExecutor]:
 def prefetch_map(
     pool: ThreadPoolExecutor, function: Callable[[S], T], items: Iterable[S], depth: int
 ) -> Iterator[T]:
-    """``function`` of each item, in order, with at most ``depth`` of them under way."""
+    """Map in order over a pool, with at most ``depth`` calls in flight."""
     queue: deque[Future[T]] = deque()
     for item in items:
         queue.append(pool.submit(function, item))
@@ -58,7 +58,7 @@ def prefetch_map(
 
 
 def parallel_map(function: Callable[[S], T], items: Iterable[S], count: int) -> Iterator[T]:
-    """``function`` of each item, in order, by ``count`` threads of one core each.
+    """Map in order over ``count`` single-core threads.
 
     Where torch may use one core only, the caller does the work itself.
     """

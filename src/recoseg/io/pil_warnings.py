@@ -1,4 +1,4 @@
-"""Pillow's warnings off while untrusted images are read, from any number of threads."""
+"""Thread-safe suppression of Pillow's warnings while untrusted images are read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class _Silence:
-    """Counts who is inside: ``catch_warnings`` alone, left in another order, restores nothing."""
+    """Reference-counted ``catch_warnings``: threads may leave it in any order."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

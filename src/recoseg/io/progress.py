@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar in a terminal, a sparse line elsewhere, or a callback."""
+"""Progress reports on stderr (a bar in a terminal, sparse lines elsewhere) or to a callback."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ EVERY = 10.0
 
 
 def quiet_step() -> None:
-    """A step that nobody waits for."""
+    """Progress step that does nothing."""
 
 
 class Advance(Protocol):
-    """Says that so many more are done."""
+    """Function that counts finished items."""
 
     def __call__(self, count: int = 1) -> None:
         """One more, or ``count``."""
@@ -37,7 +37,7 @@ def track(
     label: Label = "working",
     progress: Progress = True,
 ) -> Iterator[T]:
-    """Yield ``items`` and report after each one that was worked off.
+    """Yield ``items`` and report progress after each.
 
     Args:
         items: what to go through.
@@ -56,7 +56,7 @@ def track(
 
 @contextlib.contextmanager
 def reporting(label: Label, total: int, progress: Progress = True) -> Iterator[Advance]:
-    """A function ``advance(n)`` that reports n more done; it is for one thread.
+    """Context manager that gives ``advance(n)``, which reports n more items done.
 
     A callback is first called with (0, total); what it raises ends the work.
     """

@@ -1,4 +1,4 @@
-"""Images as the bytes of a file, and files of them that are whole or not there."""
+"""Encoding images, and saving them atomically."""
 
 from __future__ import annotations
 

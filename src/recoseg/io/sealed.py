@@ -1,4 +1,4 @@
-"""One safetensors file with a JSON header, a format version and a digest of all it says."""
+"""Safetensors files with a JSON header, a format version and a content digest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Seal:
     remedy: str
 
     def write(self, path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Replace ``path`` by this header (plain JSON types) and these tensors, at once."""
+        """Atomically write a header (plain JSON types) and tensors."""
         said = {"format": self.version, **header}
         stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         said["digest"] = _digest(said, stored)
@@ -45,7 +45,7 @@ class Seal:
         durable.write(path, data)
 
     def read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The header and the tensors, on the CPU; ``error`` if they are not what was written."""
+        """Read and verify header and tensors, on the CPU; raises ``error`` if damaged."""
         if path.is_dir():
             raise self.error(f"{path} is a folder; give the path of {self.what}, which is a file.")
         try:

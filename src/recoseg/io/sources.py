@@ -1,4 +1,4 @@
-r"""Where an archive's images lie: a folder, a list of files, or tar shards.
+r"""Image sources of archives, and the ids of their files.
 
 An image's id is its path relative to the source, with ``/`` between the parts. Bytes of a file
 name that are not UTF-8 become ``\xNN`` and a backslash is doubled, so that every id is printable,
@@ -40,7 +40,7 @@ class Skipped(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a source holds now, in the order of ids; ``others`` counts other files by suffix."""
+    """Files of a source in the order of ids; ``others`` counts other files by suffix."""
 
     items: tuple[Item, ...]
     problems: tuple[Skipped, ...]
@@ -48,7 +48,7 @@ class Listing(NamedTuple):
 
 
 class ImageSource(Protocol):
-    """A place of images; ``read`` works without ``scan``, and from several threads."""
+    """Source of images; ``read`` works without ``scan`` and from several threads."""
 
     @property
     def where(self) -> str:
@@ -185,7 +185,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def note_file(path: str, name: str, items: list[Item], problems: list[Skipped]) -> None:
-    """Put a file among the items, or among the problems if it is no regular file."""
+    """Append a file to the items, or to the problems if it is no regular file."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError) as error:

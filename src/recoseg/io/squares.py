@@ -1,4 +1,4 @@
-"""The squares that an archive's photos are cut to before they are encoded."""
+"""Square crops of archive images, as encoders take them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tar shards as a source of images, read in place: nothing is unpacked, links are not followed."""
+"""Image source of tar shards, read in place; links are not followed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WILD = "*?["
 
 
 class _Shard(NamedTuple):
-    """What one tar file holds: where each member's data lie, and the file's state at that time."""
+    """Members of a tar file with their offsets, and the file's state when they were read."""
 
     state: tuple[int, int, int, int]
     members: dict[str, tuple[int, int]]

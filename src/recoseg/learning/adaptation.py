@@ -1,4 +1,4 @@
-"""ReCo+: a segmenter and unlabelled images become a student (paper's unsupervised adaptation)."""
+"""ReCo+: unsupervised adaptation of a student to unlabelled images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random crops for training, drawn from a generator alone, so that each can be drawn again."""
+"""Reproducible random crops and augmentation for training."""
 
 from __future__ import annotations
 

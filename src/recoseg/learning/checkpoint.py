@@ -1,4 +1,4 @@
-"""A training's state in one file, so that it goes on after any end."""
+"""Checkpoints of a training, in one file."""
 
 from __future__ import annotations
 

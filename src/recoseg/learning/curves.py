@@ -1,4 +1,4 @@
-"""The curves of a training: loss, learning rate, and marks where labels were given."""
+"""Training curves: loss, learning rate, and validation mIoU if measured."""
 
 from __future__ import annotations
 

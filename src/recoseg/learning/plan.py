@@ -1,4 +1,4 @@
-"""How a student is trained: the paper's settings and a small set for a laptop's CPU (step 11)."""
+"""Training plans of a student: the paper's, and a small one for CPUs (step 11)."""
 
 from __future__ import annotations
 

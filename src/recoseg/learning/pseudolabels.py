@@ -35,7 +35,7 @@ IGNORED = "ignored"
 
 @dataclass(frozen=True)
 class Ignoring:
-    """Which pixels are not taught.
+    """Rule for pixels that are ignored in training.
 
     Attributes:
         confidence: those whose label is less probable than this, in [0, 1].

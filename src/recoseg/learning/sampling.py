@@ -1,4 +1,4 @@
-"""Batches of crops: a function of seed and iteration, so that training can start anywhere."""
+"""Reproducible batches of crops, a function of seed and iteration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes as one trainer: sums over them, and batch norms that see the whole batch.
+"""Distributed training: sums and batch norms over several processes.
 
 The processes are those of torch's own launcher (``torchrun``); without it there is one.
 """
@@ -45,7 +45,7 @@ class Team:
         return values
 
     def barrier(self) -> None:
-        """Until all are here."""
+        """Wait for all processes."""
         if self.world > 1:
             dist.barrier()
 

@@ -1,4 +1,4 @@
-"""One optimiser step after the other on pseudo-labels (paper's ReCo+, step 11)."""
+"""Optimiser steps on pseudo-labels (ReCo+, step 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop around the trainer: checkpoints, interruption, progress, validation."""
+"""Training loop: checkpoints, interruption, progress, validation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Score = Callable[[Trainer], float]
 
 @dataclass(frozen=True)
 class TrainingHooks:
-    """What is done beside the steps.
+    """Checkpointing, validation and progress of a training.
 
     Attributes:
         save_every: seconds between checkpoints; 0 saves after every step.

@@ -1,4 +1,4 @@
-"""A mark for students from labelled images, where there are any: mIoU, reported beside the loss."""
+"""Validation mIoU of students on labelled images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two protocols every model backend fulfils, and the one forward pass that may serve both."""
+"""Protocols of model backends: language-image models and dense visual encoders."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class PatchEncoder(Protocol):
 def encode_shared(
     joint: JointModel, encoder: PatchEncoder, images: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Language-comparable map and visual features of the same pixels.
+    """Dense language map and visual features of the same pixels, from one pass if possible.
 
     A model that is both and offers ``dense_and_features`` is run once, never twice; so is one whose
     inner map the encoder is, which then offers ``features_beside``.
@@ -90,6 +90,6 @@ def encode_shared(
 
 
 def batch(images: Sequence[RGB]) -> Tensor:
-    """Equal-sized uint8 (H, W, 3) images to float (B, 3, H, W) in [0, 1]."""
+    """Stack equal-sized uint8 (H, W, 3) images to float (B, 3, H, W) in [0, 1]."""
     stacked = torch.from_numpy(np.stack(images))
     return stacked.permute(0, 3, 1, 2).contiguous().float().div_(255)

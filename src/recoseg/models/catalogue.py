@@ -1,4 +1,4 @@
-"""The models worth naming: ids, roles, sizes and licences as data, and which of them are here."""
+"""Catalogue of models: ids, roles, sizes, licences, and local weights."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def list_models() -> list[ModelEntry]:
 
 
 def fetch(models: Iterable[str]) -> dict[str, Path]:
-    """Bring the weights of some ids onto this machine; id to file.
+    """Download the weights of model ids; returns id to file.
 
     Raises:
         UnknownModel: an id has no published weights.

@@ -1,4 +1,4 @@
-"""Open_clip's own tables: where weights are published, and whose a file with a digest is."""
+"""Open_clip's tables of pretrained weights, by tag and by file digest."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def tokenizer_files(id: ModelId) -> list[PublishedWeights]:
 
 
 def check_architecture(name: str) -> None:
-    """UnknownModel, with what is near, unless open_clip has the architecture."""
+    """Raise UnknownModel, with similar names, unless open_clip has the architecture."""
     import open_clip
 
     if open_clip.get_model_config(name) is None:
@@ -65,21 +65,21 @@ def check_architecture(name: str) -> None:
 
 
 def pretrained_config(id: ModelId) -> dict[str, Any]:
-    """Open_clip's facts about a pretrained tag; empty if it has no such tag."""
+    """Open_clip's configuration of a pretrained tag; empty if it has no such tag."""
     from open_clip.pretrained import get_pretrained_cfg
 
     return dict(get_pretrained_cfg(id.architecture, id.source)) if id.source else {}
 
 
 def known_digest(url: str) -> str:
-    """How the sha256 of the file at ``url`` begins, where the address itself says so."""
+    """The prefix of a file's sha256 that its URL contains; empty without one."""
     if "openaipublic" in url:
         return url.split("/")[-2]
     return Path(url).stem.rpartition("-")[2] if "mlfoundations" in url else ""
 
 
 def recognise_file(file: Path) -> tuple[str, dict[str, Any]]:
-    """Architecture and facts, by open_clip's table, of a file known by its sha256."""
+    """Architecture and configuration of a published file, identified by its sha256."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained
 
     if not file.is_file():
@@ -94,7 +94,7 @@ def recognise_file(file: Path) -> tuple[str, dict[str, Any]]:
 
 
 def is_openai_file(file: Path) -> bool:
-    """Whether all of a file's sha256 is that of one of OpenAI's: a beginning could be forged."""
+    """Whether a file's whole sha256 is that of one of OpenAI's own files."""
     from open_clip import get_pretrained_url, list_openai_models
 
     found = weights.digest(file)

@@ -1,4 +1,4 @@
-"""CLIP's text side: open_clip's own tokenizer and tower, no longer than the texts are."""
+"""CLIP's text encoder: open_clip's tokenizer and tower, truncated to the longest text."""
 
 from __future__ import annotations
 

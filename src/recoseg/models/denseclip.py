@@ -1,4 +1,4 @@
-"""DenseCLIP: what an image tower says of every location, in the space of the texts (step 5).
+"""DenseCLIP: per-location image features in CLIP's text space (step 5).
 
 A ResNet's attention pool and a ViT's last block mix locations by attention. With the attention
 fixed on one location each gives that location's own vector; ``docs/models.md`` derives it.

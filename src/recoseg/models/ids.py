@@ -36,7 +36,7 @@ LITE_MAPS = ("16",)
 
 @dataclass(frozen=True)
 class ModelId:
-    """The parts of an id.
+    """Parsed model id.
 
     Attributes:
         scheme: which backend, one of ``SCHEMES``.
@@ -79,7 +79,7 @@ class ModelId:
         return value
 
     def refuse_options_but(self, *known: str) -> None:
-        """UnknownModel if there is an option that is not ``known``."""
+        """Raise UnknownModel for an option that is not ``known``."""
         for name in self.options:
             if name not in known:
                 options = ", ".join(known) or "none"
@@ -90,7 +90,7 @@ SUFFIXES = frozenset({".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar"})
 
 
 def parse(text: str) -> ModelId:
-    """The parts of an id or of an alias.
+    """Parse a model id or an alias.
 
     Raises:
         UnknownModel: it has no known scheme; the message lists what is near.
@@ -110,7 +110,7 @@ def parse(text: str) -> ModelId:
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """``"did you mean A or B?"`` of the nearest names, or the first of them, without a stop."""
+    """Suggest the nearest names in words, or the first few, without a full stop."""
     every = list(dict.fromkeys(names))
     folded = {candidate.casefold(): candidate for candidate in reversed(every)}
     close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)

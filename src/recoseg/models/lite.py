@@ -1,4 +1,4 @@
-"""``lite``, the embedded default: EfficientNet-Lite2 and MiniLM from pip, joined by our own head.
+"""``lite``, the default model: EfficientNet-Lite2 and MiniLM from pip, and an alignment head.
 
 The visual map is the ImageNet network's last convolution; a ridge regression carries sentence
 embeddings into it (``training/lite_head.py``), so that one text vector scores pixels and images
@@ -35,7 +35,7 @@ _VERSION = "lite 1: short side 320, centre crop, (x - 127) / 128"
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """A file that a pip package brings, known by its digest."""
+    """Weight file of a pip package, verified by its digest."""
 
     name: str
     package: str

@@ -1,4 +1,4 @@
-"""The three models of a recipe, each loaded when it is first needed."""
+"""Lazily loaded models of a recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROLES = ("retrieval", "dense", "encoder")
 
 
 class Models:
-    """What a recipe's three ids stand for; two or all may be the same object.
+    """Lazily loaded models of a recipe; two or all may be the same object.
 
     Each is given as a model or as a function that loads it. A segmenter never asks for the one
     that retrieves, so it never pays for it.

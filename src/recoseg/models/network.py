@@ -1,4 +1,4 @@
-"""The only place that opens a connection: one try, a short wait, then a clear reason."""
+"""Downloads of weights, with a reachability check and short time limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WAITING = "waiting for the network"
 
 
 class Unavailable(Exception):
-    """Why a file could not be had, in words that fit into a sentence."""
+    """Reason why a download failed, as a part of a sentence."""
 
 
 def download_from_hub(
@@ -100,7 +100,7 @@ def _check_blob(path: Path) -> None:
 
 
 def _check_reachable(url: str, patience: float | None) -> None:
-    """Unavailable unless the host of ``url`` answers at all, through the user's proxy if any."""
+    """Raise Unavailable unless the host of ``url`` answers, through a proxy if there is one."""
     seconds = patience or PATIENCE
     scheme, host = urllib.parse.urlsplit(url)[:2]
 
@@ -118,7 +118,7 @@ def _check_reachable(url: str, patience: float | None) -> None:
 
 
 def _run_with_timeout(function: Callable[[], T], seconds: float) -> T:
-    """What ``function`` returns or raises; TimeoutError if that takes longer.
+    """Call ``function`` with a time limit; TimeoutError if it takes longer.
 
     A look-up of a name has no time limit of its own, so another thread waits for it.
     """

@@ -1,4 +1,4 @@
-"""From an id to an open_clip model in memory: which files, which activation, which geometry."""
+"""Loading open_clip models: files, activation and preprocessing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIG = "open_clip_config.json"
 
 @dataclass(frozen=True)
 class LoadedClip:
-    """An open_clip model and everything that its inputs need.
+    """Loaded open_clip model with its tokenizer and preprocessing.
 
     Attributes:
         model: in evaluation mode, without gradients, on the CPU.
@@ -49,7 +49,7 @@ class LoadedClip:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What ``create_model`` is to be given: an architecture, a file and how both were trained."""
+    """Resolved arguments of ``create_model``: architecture, file, activation, preprocessing."""
 
     architecture: str
     file: Path
@@ -58,7 +58,7 @@ class Resolved:
 
 
 def load(id: ModelId) -> LoadedClip:
-    """The model of an id, with weights or not at all.
+    """Load the model of an id, with its weights.
 
     Raises:
         UnknownModel: open_clip has no such architecture or tag.
@@ -102,7 +102,7 @@ def resolve(id: ModelId) -> Resolved:
 
 
 def _beside(file: Path) -> dict[str, Any]:
-    """The preprocessing that a downloaded repository's own configuration states, if any."""
+    """Preprocessing stated in the configuration beside a downloaded file, if any."""
     config = file.parent / CONFIG
     if not config.is_file():
         return {}

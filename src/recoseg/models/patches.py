@@ -114,7 +114,7 @@ def publication(id: ModelId) -> PublishedWeights:
 
 
 def fill(model: Any, file: Path, name: str) -> None:
-    """Load a file's tensors into a network, all of them; a classification head alone may differ.
+    """Load all of a file's tensors into a network; only a classification head may differ.
 
     Raises:
         MissingWeights: a tensor is missing, left over, or of another shape.

@@ -1,4 +1,4 @@
-"""Pixels on their way into a network: its own mean and deviation, whole cells, its own device."""
+"""Input preparation of networks: normalisation, and sizes in whole cells."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CELLS = (STRETCH, CUT)
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What a network expects of its input: (x - mean) / std per channel, x in [0, 1]."""
+    """Input normalisation of a network: (x - mean) / std per channel, x in [0, 1]."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Names to text vectors: prompt templates as data, one ensemble function (paper sec. 3.1)."""
+"""Prompt templates and text embeddings of concepts (paper sec. 3.1)."""
 
 from __future__ import annotations
 

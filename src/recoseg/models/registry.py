@@ -1,4 +1,4 @@
-"""Model ids to models: one place that knows which backend serves which scheme."""
+"""Registry of model backends, by the scheme of a model id."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def device_of(device: str | torch.device | None) -> torch.device:
 
 
 def identify(text: str) -> ModelId:
-    """The parts of an id, an alias, or a local path that says itself what it holds.
+    """Parse an id, an alias, or a local path whose architecture can be told.
 
     Raises:
         UnknownModel: none of these.

@@ -1,4 +1,4 @@
-"""Weight files: a local path first, then what is cached, then the network; never unpickled."""
+"""Weight files: local, cached or downloaded, and never unpickled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TRUE = {"1", "ON", "YES", "TRUE"}
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """Where a model's published weights can be had.
+    """Published weights of a model.
 
     Attributes:
         model: the id they are for.
@@ -58,7 +58,7 @@ class PublishedWeights:
         return Path(self.url).name
 
     def cached(self) -> Path | None:
-        """The file if it is on this machine: in the hub's cache, our own folder, or CLIP's."""
+        """The local file, if any: in the hub's cache, recoseg's folder or CLIP's cache."""
         from huggingface_hub import try_to_load_from_cache
 
         for name in self.files if self.repository else ():
@@ -74,7 +74,7 @@ class PublishedWeights:
         return None
 
     def find(self, patience: float | None = None) -> Path:
-        """The file, downloaded if it is not here and the network is allowed and answers.
+        """The local file, downloaded first if need be and if the network is allowed.
 
         Args:
             patience: seconds to wait for the hub's first answer.
@@ -111,7 +111,7 @@ class PublishedWeights:
 
 
 def hub_cache() -> Path:
-    """Where the model hub's client keeps its files, by the variables that it reads."""
+    """Cache folder of the Hugging Face hub's client."""
     if os.environ.get("HF_HUB_CACHE"):
         return Path(os.environ["HF_HUB_CACHE"]).expanduser()
     if os.environ.get("HF_HOME"):
@@ -120,13 +120,13 @@ def hub_cache() -> Path:
 
 
 def weights_folder() -> Path:
-    """Our own folder, for files that no hub has: ``RECOSEG_WEIGHTS``, or in the user's cache."""
+    """Folder for weights that no hub has: ``RECOSEG_WEIGHTS``, or in the user's cache."""
     chosen = os.environ.get("RECOSEG_WEIGHTS")
     return Path(chosen).expanduser() if chosen else _caches() / "recoseg"
 
 
 def clip_cache() -> Path:
-    """Where OpenAI's own package and open_clip keep what they download."""
+    """Cache folder of OpenAI's CLIP package and of open_clip."""
     return Path("~/.cache/clip").expanduser()
 
 
@@ -135,7 +135,7 @@ def _caches() -> Path:
 
 
 def offline_switches() -> list[str]:
-    """The variables that are set and forbid the network."""
+    """Environment variables that are set and forbid the network."""
     return [name for name in OFFLINE if os.environ.get(name, "").upper() in _TRUE]
 
 
@@ -157,7 +157,7 @@ def fingerprint(*parts: object) -> str:
 
 
 def read(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or of a torch checkpoint, which runs no code.
+    """Read the tensors of a safetensors file or a torch checkpoint, without running code.
 
     A checkpoint's usual wrappers (``model``, ``state_dict``, ``teacher``) and prefixes
     (``module.``, ``backbone.``) are taken off; the tensors stay on disk until they are used.

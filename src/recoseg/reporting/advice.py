@@ -1,4 +1,4 @@
-"""What to do about a concept that is not as it should be, in words and commands."""
+"""Remedies for concepts of poor quality, in words and commands."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Files:
 
 
 def advise(quality: Quality, files: Files) -> list[Advice]:
-    """What to do about a concept, the gravest first; empty if nothing is wrong."""
+    """Findings and remedies of a concept, the gravest first."""
     found = []
     if quality.retrieval is not None and quality.retrieval.rare:
         found.append(_rare(quality, quality.retrieval.standout, files))

@@ -1,4 +1,4 @@
-"""The page of an evaluation: from a report's values to what its template shows."""
+"""HTML page of an evaluation."""
 
 from __future__ import annotations
 

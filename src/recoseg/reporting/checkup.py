@@ -1,4 +1,4 @@
-"""A bank looked over, with its archive or without: the numbers of ``quality`` for every concept."""
+"""Quality assessment of a bank, with or without its archive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from recoseg.reporting.quality import Quality
 def judge_bank(
     bank: ConceptBank, index: Index | None = None, device: str | None = None
 ) -> list[Quality]:
-    """Every concept judged, in the order of the bank.
+    """Assess every concept of a bank, in order.
 
     Args:
         bank: the concepts.

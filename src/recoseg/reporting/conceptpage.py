@@ -1,4 +1,4 @@
-"""The page of a bank: every concept with its photos, its numbers and what to do about it."""
+"""HTML page of a bank: each concept's photos, quality and remedies."""
 
 from __future__ import annotations
 

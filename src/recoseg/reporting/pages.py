@@ -1,4 +1,4 @@
-"""Self-contained HTML: one file with its style and pictures inside, everything escaped."""
+"""Self-contained HTML pages with embedded style and pictures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(path: Path, html: str) -> Path:
 
 
 def mark_trusted(markup: str) -> str:
-    """``markup`` as something that is not escaped: only for what this program has drawn itself."""
+    """Mark ``markup`` as safe, so that it is not escaped; only for our own drawings."""
     from markupsafe import Markup
 
     return Markup(markup)

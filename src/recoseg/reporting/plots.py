@@ -1,4 +1,4 @@
-"""The plots of a report as SVG whose text is text and whose colours follow the page's theme."""
+"""SVG plots of a report, with text as text and colours of the page's theme."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a concept is, in numbers that need no labels: every rule compares it with itself.
+"""Label-free quality measures of concepts.
 
 Cosines of one model mean little beside those of another, so nothing here is an absolute level of
 similarity, but for two references of which nothing else is known.
@@ -31,7 +31,7 @@ SAME = 0.9
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another concept, and what the two have in common.
+    """Neighbouring concept, and what the two share.
 
     Attributes:
         name: the other one.
@@ -53,7 +53,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How well a concept's words find its photos in an archive.
+    """Retrieval quality of a concept in an archive.
 
     Attributes:
         standout: see ``standout``.
@@ -129,7 +129,7 @@ def judge_retrieval(
     others: NDArray[np.floating],
     names: Sequence[str],
 ) -> Retrieval:
-    """What an archive says of a concept.
+    """Assess the retrieval of a concept in an archive.
 
     Args:
         best: as in ``standout``.
@@ -168,7 +168,7 @@ def find_odd_photos(evidence: Evidence) -> tuple[str, ...]:
 
 
 def judge_concepts(concepts: Sequence[Concept]) -> list[Quality]:
-    """What the concepts of one bank say of themselves and each other, without an archive."""
+    """Assess the concepts of a bank, without an archive."""
     if not concepts:
         return []
     agreements = [c.evidence.agreement for c in concepts if c.evidence is not None]

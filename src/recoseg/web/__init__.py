@@ -1,4 +1,4 @@
-"""``recoseg serve``: the method behind an HTTP API, and a page that uses it.
+"""``recoseg serve``: HTTP API and web page.
 
 One process, one worker thread, nothing kept in memory that can lie in a temporary folder. Needs
 FastAPI and uvicorn: ``pip install 'recoseg[web]'``.

@@ -1,4 +1,4 @@
-"""The application: routes, guards and the page, put together."""
+"""ASGI application: routes, middleware and the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes about photos: folders that may be indexed, indexes, search."""
+"""Routes of folders, indexes and search."""
 
 from __future__ import annotations
 

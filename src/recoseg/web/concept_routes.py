@@ -1,4 +1,4 @@
-"""Routes about banks and the concepts that are built for them."""
+"""Routes of banks, and of concepts that are built for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Concepts that are built but in no bank yet, with the photos they were learnt from."""
+"""Drafts: concepts built but not saved to a bank, with their photos."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MOST_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Example:
-    """An image that was handed over: the name of its file, and its bytes."""
+    """Uploaded example image: file name and bytes."""
 
     name: str
     data: bytes
@@ -47,7 +47,7 @@ class Example:
 
 @dataclass(frozen=True)
 class DraftRequest:
-    """What to build.
+    """Validated request to build a concept.
 
     Attributes:
         words: what describes the concept; the first is its name.

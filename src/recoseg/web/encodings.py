@@ -1,4 +1,4 @@
-"""What the models made of the latest images, so that another setting needs no models."""
+"""Cache of the latest images' score maps, so that new settings need no encoding."""
 
 from __future__ import annotations
 

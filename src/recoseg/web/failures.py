@@ -1,4 +1,4 @@
-"""Every answer that is not the one hoped for: one sentence of JSON and its status."""
+"""Error responses: one sentence of JSON and a status."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def refuse(sentence: str, status: int, headers: Mapping[str, str] | None = None)
 
 
 def install(app: FastAPI) -> None:
-    """Let the application answer every error so."""
+    """Register the error handlers of an application."""
     app.add_exception_handler(RecosegError, _answer_recoseg_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
@@ -79,7 +79,7 @@ def status_of(error: RecosegError) -> int:
 
 
 def describe_unexpected(error: BaseException) -> str:
-    """The sentence for an error that nobody foresaw."""
+    """Describe an unexpected error in one sentence."""
     if isinstance(error, MemoryError):
         return "this needs more memory than the server has; use a smaller image or fewer concepts."
     return f"the server met an unexpected {type(error).__name__}; its log says where."

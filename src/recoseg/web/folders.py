@@ -1,4 +1,4 @@
-"""The folders that may be indexed, and nothing beside them."""
+"""Folders that may be indexed, confined to the allowed roots."""
 
 from __future__ import annotations
 

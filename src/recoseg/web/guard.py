@@ -1,4 +1,4 @@
-"""Who may ask what: hosts, secrets, origins, sizes; and what every answer tells a browser."""
+"""Request guard: host, token, origin and size checks, and security headers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HEADERS = {
 
 
 class Guard:
-    """Stands before the application and turns away what must not reach it."""
+    """Middleware that refuses requests before they reach the application."""
 
     def __init__(self, app: ASGIApp, settings: Settings, worker: Worker) -> None:
         """Guard ``app`` by ``settings``; no upload is taken that ``worker`` has no room for."""

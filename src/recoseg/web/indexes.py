@@ -25,7 +25,7 @@ from recoseg.web.worker import Step
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """What is known of an index made on the page, in a file beside it.
+    """Description of an index made on the page, kept in a file beside it.
 
     Attributes:
         name: what people call it.

@@ -54,7 +54,7 @@ def _count(worker: Worker, state: State) -> int:
 
 
 class CountingMiddleware:
-    """Notes every request of an application, by the route's pattern and not by its address."""
+    """Middleware that counts requests by route pattern."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         """Count what ``app`` answers."""

@@ -1,4 +1,4 @@
-"""Pictures on their way to a browser."""
+"""Image responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segmented images in the temporary folder, the oldest of which make room for new ones."""
+"""Bounded store of segmentation results in a temporary folder."""
 
 from __future__ import annotations
 

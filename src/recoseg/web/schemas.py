@@ -1,4 +1,4 @@
-"""What the API takes and gives, as types; the description at /api/openapi.json is made of them."""
+"""Request and response schemas of the API."""
 
 from __future__ import annotations
 

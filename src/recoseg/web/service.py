@@ -1,4 +1,4 @@
-"""Everything behind the routes, put together."""
+"""Services behind the routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application behind uvicorn, until somebody ends it."""
+"""Serving the application with uvicorn until it is interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server is started with, checked before anything is loaded."""
+"""Validated settings of a server."""
 
 from __future__ import annotations
 

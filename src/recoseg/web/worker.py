@@ -1,4 +1,4 @@
-"""One thread that does the work, behind a queue that has an end."""
+"""Bounded queue of jobs, run by one worker thread."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from recoseg.errors import InputError, MissingWeights, UnknownModel
-from recoseg.models import ids, patches
+from recoseg.models import efficientnet, ids, patches
 from recoseg.models import weights as weight_files
 from recoseg.models.lite import ARCHITECTURE as LITE2
 from recoseg.models.lite import IMAGE_WEIGHTS as LITE2_WEIGHTS
@@ -89,7 +89,8 @@ def find_encoder(spec: str) -> Encoder:
         name, weights = _SHIPPED[spec]
         file = weights.find()
         origin = f"{weights.name}, ImageNet, of {weights.package}"
-        return Encoder(name, (_GREY,) * 3, (_SPREAD,) * 3, origin, _by_order(name, file))
+        tensors = efficientnet.read(file, _create(name).state_dict(), name)
+        return Encoder(name, (_GREY,) * 3, (_SPREAD,) * 3, origin, tensors)
     scheme, _, name = spec.partition(":")
     if scheme not in ("timm", "random") or not name:
         raise UnknownModel(
@@ -103,15 +104,6 @@ def find_encoder(spec: str) -> Encoder:
     file = Path(id.source).expanduser() if id.source else patches.publication(id).find()
     origin = f"the file {file.name}" if id.source else f"the published weights {id}"
     return Encoder(id.architecture, *normalisation, origin, weight_files.read(file))
-
-
-def _by_order(name: str, file: Path) -> dict[str, Tensor]:
-    """The published file's tensors under timm's names: same order and shapes, other names."""
-    theirs, ours = weight_files.read(file), _create(name).state_dict()
-    shapes = [tuple(tensor.shape) for tensor in theirs.values()]
-    if shapes != [tuple(tensor.shape) for tensor in ours.values()]:
-        raise MissingWeights(f"{file} does not fit timm's {name}; update timm.")
-    return dict(zip(ours, theirs.values(), strict=True))
 
 
 def _normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -22,6 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from recoseg.errors import InputError, MissingWeights
 from recoseg.io.images import RGB, square, to_tensor
+from recoseg.models import efficientnet
 from recoseg.models.minilm import MiniLM
 from recoseg.models.weights import digest
 from recoseg.similarity import unit
@@ -155,20 +156,11 @@ class Lite:
 
 
 def load_trunk(weights: Path, device: str | torch.device = "cpu") -> nn.Module:
-    """EfficientNet-Lite2 up to its head convolution, batch norms folded into the convolutions.
-
-    The published file and timm's model hold the same 386 tensors in the same order under other
-    names, so they are paired by order and checked by shape.
-    """
+    """EfficientNet-Lite2 up to its head convolution, batch norms folded into the convolutions."""
     import timm
 
     model: Any = timm.create_model(ARCHITECTURE, pretrained=False)
-    theirs = torch.load(weights, map_location="cpu", weights_only=True)
-    ours = model.state_dict()
-    shapes = [tuple(tensor.shape) for tensor in theirs.values()]
-    if shapes != [tuple(tensor.shape) for tensor in ours.values()]:
-        raise MissingWeights(f"{weights} does not fit timm's {ARCHITECTURE}; update timm.")
-    model.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
+    model.load_state_dict(efficientnet.read(weights, model.state_dict(), ARCHITECTURE))
     model.eval().requires_grad_(False)
     fold_batch_norms(model)
     trunk = nn.Sequential(model.conv_stem, model.bn1, model.blocks, model.conv_head, model.bn2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -185,6 +184,8 @@ class Recipe:
     @property
     def hash(self) -> str:
         """Sixteen hex digits of everything but the name."""
+        import hashlib  # not above: `recoseg --help` lists the presets and needs no OpenSSL
+
         data = {key: value for key, value in self.to_dict().items() if key != "name"}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 

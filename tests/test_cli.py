@@ -358,11 +358,15 @@ def test_segment_uses_the_everyday_bank_unless_told_otherwise(photos, bank, monk
     everyday = classmethod(lambda cls: opened)
     monkeypatch.setattr(ConceptBank, "everyday", everyday, raising=False)
     run("segment", photos, "--out", "out", "-q", "--no-refine")
-    assert names_in("out") == ["red", "yellow"]
+    assert names_in("out") == ["red", "yellow", "unknown"]
     settings = json.loads(Path("out/manifest.json").read_text())["settings"]
-    assert settings["shortlist"] == 16
-    run("segment", photos, "--out", "all", "-q", "--no-refine", "--shortlist", 0)
-    assert json.loads(Path("all/manifest.json").read_text())["settings"]["shortlist"] is None
+    assert (settings["shortlist"], settings["sure"]) == (16, 0.5)
+    run("segment", photos, "--out", "all", "-q", "--no-refine", "--shortlist", 0, "--sure", 0)
+    assert names_in("all") == ["red", "yellow"]
+    settings = json.loads(Path("all/manifest.json").read_text())["settings"]
+    assert (settings["shortlist"], settings["sure"]) == (None, None)
+    run("segment", photos, "--out", "some", "-q", "--no-refine", "--concepts", "red,yellow")
+    assert names_in("some") == ["red", "yellow"]
     assert len(data("concept", "list", "everyday")) == 2
 
 

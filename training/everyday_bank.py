@@ -1,18 +1,23 @@
 """Build the bank that ships: ``python -m training.everyday_bank INDEX OUT [--sheets FOLDER]``.
 
 INDEX is an index of the four archive folders (``benchmarks/material.py`` makes it). The names are
-in ``everyday.txt``; thresholds for ``unknown`` are calibrated on the same archive.
+in ``everyday.txt``, their groups in ``everyday_groups.json``; thresholds for ``unknown`` are
+calibrated on the same archive.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import recoseg
 from recoseg import ConceptBank, Index, calibrate
 from recoseg.recipe import LITE
 
 LISTING = Path(__file__).with_name("everyday.txt")
+GROUPS = Path(recoseg.__file__).parent / "data" / "everyday_groups.json"
 
 
 def main() -> None:
@@ -22,7 +27,7 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="draw every concept's evidence here")
     args = parser.parse_args()
     index = Index.open(args.index)
-    bank = calibrate(ConceptBank.build(names(LISTING), index, LITE), index)
+    bank = grouped(calibrate(ConceptBank.build(names(LISTING), index, LITE), index))
     bank.save(args.out, evidence="none")
     print(f"{len(bank)} concepts, {args.out.stat().st_size} bytes")
     if args.sheets is not None:
@@ -30,6 +35,13 @@ def main() -> None:
         for concept in bank.concepts:
             if concept.evidence is not None:
                 concept.evidence.save(args.sheets / f"{concept.name}.png")
+
+
+def grouped(bank: ConceptBank) -> ConceptBank:
+    """The bank whose concepts know what they are kinds of."""
+    table = json.loads(GROUPS.read_text(encoding="utf-8"))
+    home = {name: group for group, members in table.items() for name in members}
+    return bank.put(*(replace(concept, group=home[concept.name]) for concept in bank.concepts))
 
 
 def names(file: Path) -> dict[str, list[str]]:

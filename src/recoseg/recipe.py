@@ -239,7 +239,6 @@ LITE = Recipe(
     k=30,
     archive_size=320,
     scales=(1.0, 3.0),
-    visual_gain=1.5,
     centre=True,
     crf=CRF(temperature=0.07),
     confidence_temperature=0.04,

@@ -59,6 +59,17 @@ class SegmentOptions:
             show_default="the bank's thresholds",
         ),
     ] = None
+    sure: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            min=0,
+            max=0.99,
+            help="Implies --unknown: name a pixel only if it is so probable, by its concept, else "
+            "by its concept's group; 0 names all.",
+            show_default="0.5 for the whole everyday bank, else 0",
+        ),
+    ] = None
     shortlist: Annotated[
         int | None,
         typer.Option(
@@ -83,7 +94,7 @@ class SegmentOptions:
 
     def options(self) -> Options:
         """``Options`` of those that were given; InputError for what does not go together."""
-        from recoseg.segmenting.options import USUAL_SHORTLIST, Options
+        from recoseg.segmenting.options import USUAL_SHORTLIST, USUAL_SURE, Options
 
         told = {n: v for n, v in vars(self).items() if v is not None and v is not False}
         given = {field.name: told[field.name] for field in fields(Options) if field.name in told}
@@ -98,7 +109,8 @@ class SegmentOptions:
             raise InputError("--strength is of the CRF, which --no-refine leaves out; drop one.")
         whole = self.bank in (None, "everyday") and self.concepts is None
         usual = USUAL_SHORTLIST if whole and self.shortlist is None else self.shortlist
-        given.update(refine=self.refine is not False, shortlist=usual or None)
+        sure = USUAL_SURE if whole and self.sure is None else self.sure
+        given.update(refine=self.refine is not False, shortlist=usual or None, sure=sure or None)
         return Options(**given)
 
     def segmenter(self) -> ImageSegmenter:

@@ -62,13 +62,14 @@ class Contents:
     @property
     def digest(self) -> str:
         """SHA-256 of all that decides a result, hex; evidence and contexts do not."""
-        rows = [(concept.name, concept.threshold, concept.levels) for concept in self.concepts]
+        rows = [(c.name, c.threshold, c.levels) for c in self.concepts]
         facts = (rows, self.recipe.hash, sorted(self.fingerprints.items()))
         digest = hashlib.sha256(repr(facts).encode())
         for vector in (*(c.text for c in self.concepts), *(c.reference for c in self.concepts)):
             digest.update(vector.float().cpu().numpy().tobytes())
-        if self.recipe.centre:
-            digest.update(repr([concept.medians for concept in self.concepts]).encode())
+        groups = [(c.name, c.group) for c in self.concepts if c.group]
+        for more in ([c.medians for c in self.concepts] if self.recipe.centre else [], groups):
+            digest.update(repr(more).encode() if more else b"")
         return digest.hexdigest()
 
 
@@ -107,7 +108,7 @@ def write(path: Path, contents: Contents, dtype: str, evidence: str) -> None:
                 "aliases": list(c.aliases),
                 "threshold": c.threshold,
                 "levels": None if c.levels is None else list(c.levels),
-                **({} if c.medians is None else {"medians": list(c.medians)}),
+                **{k: v for k, v in (("medians", c.medians), ("group", c.group)) if v is not None},
             }
             for c in everyone
         ],
@@ -175,10 +176,9 @@ def _parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Contents
             reference,
             d["threshold"],
             evidence,
-            # Absent from banks that were made before there were such.
             d.get("levels"),
             d.get("medians"),
-            guide,
+            *(guide, d.get("group")),
         )
         for d, text, reference, guide, evidence in rows
     ]

@@ -38,6 +38,7 @@ class Concept:
             if the recipe does not centre.
         guide: (d1,) unit mean of the seeds in the dense language-image model's map, in the space of
             ``text``; None if the recipe co-segments the encoder's pixels.
+        group: the name of what it is a kind of; None if of nothing.
     """
 
     name: str
@@ -49,12 +50,13 @@ class Concept:
     levels: tuple[float, ...] | None = None
     medians: tuple[float, float] | None = None
     guide: Tensor | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         """Check every type, names and vectors."""
         check_fields(self, lambda sentence: InputError(f"concept {self.name!r}: {sentence}"))
         object.__setattr__(self, "aliases", tuple(self.aliases))
-        for word in (self.name, *self.aliases):
+        for word in (self.name, *self.aliases, *([self.group] if self.group else [])):
             _check_word(word)
         for role in ("text", "reference", "guide"):
             vector: Tensor | None = getattr(self, role)

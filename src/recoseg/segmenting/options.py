@@ -18,6 +18,8 @@ SystemName = Literal["reco", "denseclip"]
 SYSTEMS: tuple[SystemName, ...] = get_args(SystemName)
 # How many of the whole everyday bank's concepts compete unless something else is asked for.
 USUAL_SHORTLIST = 16
+# How probable a name must be there: more likely than not.
+USUAL_SURE = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Options:
         strictness: how well a pixel must fit to be known, which implies ``unknown``: it must score
             above this share of an archive's pixels, 0.5 to 0.99. None for the bank's thresholds,
             which are those of 0.85 unless ``calibrate`` was told otherwise.
+        sure: how probable a name must be, in (0, 1), which implies ``unknown``: a pixel whose
+            concept is less so gets the name of the concept's group if the group's concepts are
+            together, else unknown; None names all that ``strictness`` leaves. Needs no thresholds.
         shortlist: how many concepts, those most likely in the image, compete for its pixels: for
             large banks, of which one image shows little; the bank must be calibrated. They compete
             by how far they score above their median over the archive, so that none wins because
@@ -44,6 +49,7 @@ class Options:
     refine: bool = True
     unknown: bool = False
     strictness: float | None = None
+    sure: float | None = None
     shortlist: int | None = None
     strength: float = 1.0
     temperature: float | None = None
@@ -56,7 +62,7 @@ class Options:
         for name in ("refine", "unknown"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} must be True or False, not {getattr(self, name)!r}.")
-        for name in ("strictness", "strength", "temperature"):
+        for name in ("strictness", "sure", "strength", "temperature"):
             self._set(name, _number(name, getattr(self, name)))
         if self.strictness is not None:
             if not SHARES[0] <= self.strictness <= SHARES[-1]:
@@ -64,6 +70,10 @@ class Options:
                     f"strictness must lie between {SHARES[0]} and {SHARES[-1]}, "
                     f"not {self.strictness!r}."
                 )
+            self._set("unknown", True)
+        if self.sure is not None:
+            if not 0 < self.sure < 1:
+                raise InputError(f"sure must lie between 0 and 1, not {self.sure!r}.")
             self._set("unknown", True)
         self.tuned(CRF())  # refuses a strength or a temperature out of range
         if self.shortlist is not None:

@@ -23,7 +23,7 @@ from recoseg.io.images import RGB, ImageLike
 from recoseg.io.progress import Progress, Step, quiet_step, reporting
 from recoseg.models.model_set import Models
 from recoseg.recipe import CRF
-from recoseg.segmenting import decision
+from recoseg.segmenting import decision, naming
 from recoseg.segmenting.options import Options
 from recoseg.segmenting.result import UNKNOWN, Segmentation
 from recoseg.segmenting.scoremaps import ScoreMaps, Scorer
@@ -74,7 +74,9 @@ class Segmenter:
         listed = options.shortlist is not None
         self._usual = decision.thresholds(bank) if listed else None
         self._medians = decision.medians(bank) if listed else None
-        self._least = decision.thresholds(bank, options.strictness) if options.unknown else None
+        judged = options.strictness is not None or (options.unknown and options.sure is None)
+        self._least = decision.thresholds(bank, options.strictness) if judged else None
+        self._groups = naming.group_names(bank.concepts) if options.sure is not None else ()
 
     @property
     def bank(self) -> ConceptBank:
@@ -93,8 +95,9 @@ class Segmenter:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the labels mean, in order; ends in ``"unknown"`` if that was asked for."""
-        return (*self._bank.names, UNKNOWN) if self._options.unknown else self._bank.names
+        """What labels mean: concepts, their groups if ``sure`` is set, ``"unknown"`` if asked."""
+        unknown = (UNKNOWN,) if self._options.unknown else ()
+        return (*self._bank.names, *self._groups, *unknown)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -201,17 +204,19 @@ class Segmenter:
         if self._options.shortlist is None and len(chosen) < maps.count:
             among = decision.mass(maps, chosen, sure or self._crf.temperature, working)
             probabilities = probabilities * among
+        confidence = decision.probability(probabilities, winners, size)
         labels = chosen.cpu().numpy()[winners]
+        kept = (scores if len(chosen) == maps.count else maps.at(maps.grid)).cpu()
+        if self._options.sure is not None:
+            beliefs = torch.softmax(maps.at(maps.grid).cpu() / (sure or self._crf.temperature), 0)
+            members = naming.membership(self._bank.concepts)
+            labels, confidence = naming.name_surely(labels, beliefs, members, self._options.sure)
+            kept = naming.with_groups(kept, members)
         if self._least is not None:
             weak = decision.find_unknown(winners, scores, self._least[chosen.cpu()])
-            labels = np.where(weak, len(self._least), labels)
-        return Segmentation(
-            labels=labels.astype(np.uint8 if len(self.names) <= 256 else np.uint16),
-            names=self.names,
-            confidence=decision.probability(probabilities, winners, size),
-            image=image,
-            maps=(scores if len(chosen) == maps.count else maps.at(maps.grid)).cpu(),
-        )
+            labels = np.where(weak, len(self.names) - 1, labels)
+        kind = np.uint8 if len(self.names) <= 256 else np.uint16
+        return Segmentation(labels.astype(kind), self.names, confidence, image, kept)
 
     def scorer(self) -> Scorer:
         """Makes an image's maps of the concepts."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from recoseg.errors import BankError, UnknownConcept
 from recoseg.segmenting.decision import thresholds
 from recoseg.segmenting.interface import ImageSegmenter
-from recoseg.segmenting.options import USUAL_SHORTLIST, Options
+from recoseg.segmenting.options import USUAL_SHORTLIST, USUAL_SURE, Options
 from recoseg.segmenting.segmenter import Segmenter
 from recoseg.web.banks import BankLibrary
 from recoseg.web.failures import Refused
@@ -54,7 +54,7 @@ class Segmenters:
                 raise UnknownConcept(f"no concept {name!r} in this bank; see /api/banks.")
         if order.bank == STUDENT:
             _check_student(options)
-        elif options.unknown:
+        elif options.unknown and options.sure is None:
             bank = self.shelf.find(order.bank).bank.subset(options.concepts or known)
             try:
                 thresholds(bank, options.strictness)
@@ -78,7 +78,8 @@ class Segmenters:
         key = (entry.id, entry.stamp, options.replace(refine=True))
         if key not in self._made:
             large = not options.concepts and entry.calibrated and len(entry.bank) > USUAL_SHORTLIST
-            options = options.replace(shortlist=USUAL_SHORTLIST if large else None)
+            sure = USUAL_SURE if large and options.strictness is None else None
+            options = options.replace(shortlist=USUAL_SHORTLIST if large else None, sure=sure)
             self._made[key] = Segmenter(entry.bank, options=options, device=self.device)
         self._made.move_to_end(key)
         while len(self._made) > KEPT:

@@ -144,7 +144,7 @@ class TestFolder:
             raise PermissionError(13, "Permission denied")
 
         archive = Archive.open(photos)
-        monkeypatch.setattr(Path, "open", locked)
+        monkeypatch.setattr(os, "open", locked)
         with pytest.raises(ArchiveError, match=r"b\.png cannot be read .*Permission denied"):
             archive.read("b.png")
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recoseg.errors import InputError
+from recoseg.errors import InputError, RecosegError
 
 if TYPE_CHECKING:
     from recoseg.runs.jobs import Job
@@ -45,18 +46,39 @@ def show(
         as_json: print ``data`` and no table.
         title: a line above the table on a terminal.
     """
-    if as_json:
-        typer.echo(json.dumps(data, indent=2))
-    elif sys.stdout.isatty():
-        _table(columns, rows, title)
-    else:
-        for row in rows:
-            typer.echo("\t".join(_cell(value) for value in row))
+    if sys.stdout is None:  # it was closed
+        return
+    with _writable_stdout():
+        if as_json:
+            typer.echo(json.dumps(data, indent=2))
+        elif sys.stdout.isatty():
+            _table(columns, rows, title)
+        else:
+            for row in rows:
+                typer.echo("\t".join(_cell(value) for value in row))
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _writable_stdout() -> Iterator[None]:
+    """Full disks are told in one sentence; a reader that went away is left to typer."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in the buffer would be tried again, and fail, at the very end.
+        sys.stdout = None
+        raise RecosegError(
+            f"the results cannot be written to the standard output ({error.strerror}); make room "
+            "and run the same again: finished work is kept."
+        ) from error
 
 
 def say(message: str) -> None:
-    """One line on stderr."""
-    typer.echo(message, err=True)
+    """One line on stderr, if that can be written."""
+    with contextlib.suppress(OSError):
+        typer.echo(message, err=True)
 
 
 def check_output_file(path: Path) -> Path:
@@ -90,7 +112,10 @@ def gather_images(given: Sequence[str], out: Path) -> list[Job]:
     from recoseg.runs import batch, jobs
 
     passed = Counter[str]()
-    found = jobs.gather(given, leave_out=out, others=passed)
+    unlisted = list[str]()
+    found = jobs.gather(given, leave_out=out, others=passed, unlisted=unlisted)
+    for folder in unlisted:
+        say(f"note: this folder was not searched: {folder}.")
     batch.ready(out)
     warn_unread(filetypes.unread_note(passed))
     return found

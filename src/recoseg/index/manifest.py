@@ -13,6 +13,7 @@ import numpy as np
 
 from recoseg.errors import IndexDamaged, IndexMismatch
 from recoseg.io import durable
+from recoseg.io.walking import read_regular
 from recoseg.models.base import JointModel
 from recoseg.typecheck import check_fields
 
@@ -65,7 +66,7 @@ class Manifest:
         """
         path = folder / NAME
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(read_regular(path))
             digest = data.pop("digest", None)  # absent from manifests of older versions
             same = digest is None or digest == _digest(data)
             if data.pop("format") != FORMAT:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from recoseg.io.images import printable
+from recoseg.io.walking import open_regular
 
 
 class Kind(NamedTuple):
@@ -86,7 +87,7 @@ def unread_note(found: Mapping[str, int]) -> str | None:
 def is_results_folder(folder: str | PurePath) -> bool:
     """Whether a folder holds results of recoseg, which are no input photos."""
     try:
-        with (Path(folder) / "manifest.json").open("rb") as stream:
+        with open_regular(Path(folder) / "manifest.json") as stream:
             return b'"recoseg-segmentation/' in stream.read(200)
     except OSError:
         return False

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recoseg.errors import RecosegError
 from recoseg.io import durable
+from recoseg.io.walking import read_regular
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Seal:
         if path.is_dir():
             raise self.error(f"{path} is a folder; give the path of {self.what}, which is a file.")
         try:
-            data = path.read_bytes()
+            data = read_regular(path)
         except OSError as error:
             raise self.error(
                 f"{path} cannot be read ({error.strerror}); give the path of {self.what}."

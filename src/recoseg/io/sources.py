@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from recoseg.errors import ArchiveError
 from recoseg.io import filetypes
 from recoseg.io.images import SUFFIXES, printable
+from recoseg.io.walking import open_regular, walk
 
 MAX_BYTES = 512 * 2**20
 
@@ -97,13 +98,10 @@ def read_file(path: str, id: str, offset: int = 0, size: int | None = None) -> b
         ArchiveError: it is gone, not a regular file, not readable or too large.
     """
     try:
-        status = os.stat(path)  # noqa: PTH116 (a path with undecodable bytes, a million times)
-        if not stat.S_ISREG(status.st_mode):
-            raise ArchiveError(f"{id} is not a regular file; leave it out.")
-        length = status.st_size - offset if size is None else size
-        if length > MAX_BYTES:
-            raise ArchiveError(f"{id} has {length / 2**20:.0f} MiB, over the limit; shrink it.")
-        with Path(path).open("rb") as stream:
+        with open_regular(path) as stream:
+            length = os.fstat(stream.fileno()).st_size - offset if size is None else size
+            if length > MAX_BYTES:
+                raise ArchiveError(f"{id} has {length / 2**20:.0f} MiB, over the limit; shrink it.")
             stream.seek(offset)
             data = stream.read(length)
     except (OSError, ValueError) as error:
@@ -148,40 +146,18 @@ class FolderSource:
     def scan(self) -> Listing:
         """Walk the tree: real folders first, then linked ones that were not yet seen."""
         items, problems, others = list[Item](), list[Skipped](), list[str]()
-        seen: set[tuple[int, int]] = set()
-        real, linked = deque([""]), deque[str]()
-        while real or linked:
-            inside = real.popleft() if real else linked.popleft()
-            try:
-                for entry in self._entries(inside, seen):
-                    name = f"{inside}{entry.name}"
-                    if is_folder(entry):
-                        (linked if entry.is_symlink() else real).append(f"{name}/")
-                    elif (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
-                        note_file(f"{self.root}/{name}", name, items, problems)
-                    else:
-                        others.append(suffix)
-            except OSError as error:
-                problems.append(Skipped(to_id(inside), f"folder not listed: {cause(error)}"))
+
+        def failed(inside: str, error: OSError) -> None:
+            problems.append(Skipped(to_id(inside), f"folder not listed: {cause(error)}"))
+
+        for name, entry in walk(
+            self.root, failed, enter=lambda path: not filetypes.is_results_folder(path)
+        ):
+            if (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
+                note_file(f"{self.root}/{name}", name, items, problems)
+            else:
+                others.append(suffix)
         return listing(items, problems, others)
-
-    def _entries(self, inside: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
-        path = f"{self.root}/{inside}"
-        status = os.stat(path)  # noqa: PTH116
-        place = (status.st_dev, status.st_ino)
-        if place not in seen and not (inside and filetypes.is_results_folder(path)):
-            seen.add(place)
-            with os.scandir(path) as entries:
-                found = [entry for entry in entries if not entry.name.startswith(".")]
-            yield from sorted(found, key=lambda entry: entry.name)
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder or leads to one; a link to itself is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
 
 
 def note_file(path: str, name: str, items: list[Item], problems: list[Skipped]) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import posixpath
 import tarfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from recoseg.io.sources import (
     state_of,
     to_id,
 )
+from recoseg.io.walking import matching, open_regular, walk
 
 WILD = "*?["
 
@@ -64,7 +64,7 @@ class TarSource:
         """Read the headers of every tar file that is there now."""
         items: list[Item] = []
         problems: list[Skipped] = []
-        for path in self._paths():
+        for path in self._paths(problems):
             name = os.path.relpath(path, self.base)
             try:
                 shard = self._shard(name)
@@ -91,8 +91,11 @@ class TarSource:
             "index`."
         )
 
-    def _paths(self) -> list[str]:
-        return sorted({path for place in self.places for path in _expand(place)})
+    def _paths(self, problems: list[Skipped]) -> list[str]:
+        def failed(inside: str, error: OSError) -> None:
+            problems.append(Skipped(to_id(inside), f"folder not listed: {cause(error)}"))
+
+        return sorted({path for place in self.places for path in _expand(place, failed)})
 
     def _shard(self, name: str) -> _Shard:
         path = f"{self.base}/{name}"
@@ -114,7 +117,7 @@ class TarSource:
 def _headers(path: str, shard: str, state: tuple[int, int, int, int]) -> _Shard:
     members: dict[str, tuple[int, int]] = {}
     problems: dict[str, Skipped] = {}
-    with tarfile.open(path, "r:") as tar:
+    with open_regular(path) as stream, tarfile.open(path, "r:", stream) as tar:
         try:
             for member in tar:
                 if not _wanted(member.name):
@@ -145,14 +148,12 @@ def _base(place: str) -> str:
     return place if Path(place).is_dir() else str(Path(place).parent)
 
 
-def _expand(place: str) -> Iterator[str]:
+def _expand(place: str, failed: Callable[[str, OSError], None]) -> Iterator[str]:
     if Path(place).is_dir():
-        pattern = f"{glob.escape(place)}/**/*.tar"
+        found: Iterator[str] = (f"{place}/{path}" for path, _ in walk(place, failed))
     elif Path(place).is_file() or not set(place) & set(WILD):
         yield place
         return
     else:
-        pattern = place
-    # The glob module, because Path.glob takes no absolute pattern.
-    found = glob.iglob(pattern, recursive=True)  # noqa: PTH207
+        found = matching(place, failed)
     yield from (path for path in found if path.endswith(".tar"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from recoseg.errors import ArchiveError, ImageError, InputError
 from recoseg.io import filetypes
-from recoseg.io.images import SUFFIXES
+from recoseg.io.images import SUFFIXES, printable
+from recoseg.io.walking import matching, walk
 
 # Bytes of a result's name without its suffix.
 LONGEST = 240
@@ -36,6 +37,7 @@ def gather(
     inputs: Sequence[str | Path],
     leave_out: Path | None = None,
     others: Counter[str] | None = None,
+    unlisted: list[str] | None = None,
 ) -> list[Job]:
     """The images of files, folders (searched through) and glob patterns, each once.
 
@@ -44,6 +46,7 @@ def gather(
         leave_out: a folder that is not searched: the results of an earlier run. Folders of results
             below the one given are not searched either.
         others: counts, by suffix, the files that were passed over.
+        unlisted: takes the folders that could not be searched, and why.
 
     Raises:
         ImageError: a path does not exist.
@@ -52,8 +55,14 @@ def gather(
     """
     away = leave_out.resolve() if leave_out is not None else None
     sources: dict[Path, str] = {}
+    passed = Counter[str]() if others is None else others
+
+    def failed(inside: str, error: OSError) -> None:
+        if unlisted is not None:
+            unlisted.append(f"{printable(inside)[-200:]} ({error.strerror})")
+
     for given in inputs:
-        root, paths = _expand(Path(given), Counter() if others is None else others)
+        root, paths = _expand(Path(given), passed, failed)
         for path in paths:
             resolved = path.resolve()
             if away is None or not resolved.is_relative_to(away):
@@ -74,20 +83,22 @@ def gather(
     return [Job(name, taken[name], stem) for name, stem in stems.items()]
 
 
-def _expand(given: Path, others: Counter[str]) -> tuple[Path, list[Path]]:
+def _expand(
+    given: Path, others: Counter[str], failed: Callable[[str, OSError], None]
+) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the image files."""
     if given.is_dir():
-        found = sorted(given.rglob("*"))
-        made = {p.parent for p in found if p.name == "manifest.json" and p.parent != given}
-        made = {folder for folder in made if filetypes.is_results_folder(folder)}
-        photos = [path for path in found if made.isdisjoint(path.parents)]
-        return given, _images(given, photos, others)
+        walked = walk(
+            str(given), failed, hidden=True, enter=lambda p: not filetypes.is_results_folder(p)
+        )
+        return given, _images(given, sorted(given / path for path, _ in walked), others)
     if given.is_file():
         return given.parent, [given]
     if glob.has_magic(str(given)):
         fixed = next(part for part in given.parents if not glob.has_magic(str(part)))
-        found = sorted(fixed.glob(str(given.relative_to(fixed))))
-        return fixed, _images(given, found, others)
+        below = len(fixed.absolute().parts)
+        names = [Path(path).parts[below:] for path in matching(str(given.absolute()), failed)]
+        return fixed, _images(given, sorted(fixed.joinpath(*parts) for parts in names), others)
     raise ImageError(f"{given} does not exist; give an image, a folder or a pattern.")
 
 

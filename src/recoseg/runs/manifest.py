@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from recoseg.errors import InputError
 from recoseg.io import durable
+from recoseg.io.walking import open_regular, read_regular
 
 FORMAT = "recoseg-segmentation/1"
 MANIFEST = "manifest.json"
@@ -100,7 +101,7 @@ def held_in(out: Path) -> tuple[dict[str, Any], bool]:
 
 def _is_ours(out: Path) -> bool:
     """Whether a folder with a damaged manifest was filled by us."""
-    with contextlib.suppress(OSError), (out / MANIFEST).open("rb") as stream:
+    with contextlib.suppress(OSError), open_regular(out / MANIFEST) as stream:
         if f'"{FORMAT}"'.encode() in stream.read(200):
             return True
     return (out / LOCK).is_file() and (_parsed(out / BACKUP) is not None)
@@ -109,7 +110,7 @@ def _is_ours(out: Path) -> bool:
 def _parsed(path: Path) -> dict[str, Any] | None:
     """The manifest in a file; None if that is damaged or something else."""
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = json.loads(read_regular(path))
         digest = held.pop("digest", None)  # absent from those of older versions and of films
         if held["format"] != FORMAT or (digest is not None and digest != _digest(held)):
             return None

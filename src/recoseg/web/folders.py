@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recoseg.io.images import SUFFIXES, printable
-from recoseg.io.sources import is_folder
+from recoseg.io.walking import is_folder
 from recoseg.web.failures import Missing, Refused, Unprocessable
 
 _BAD = re.compile(r"[\x00-\x1f\x7f\\]")

@@ -37,7 +37,7 @@ def check_fields(value: Any, error: Callable[[str], Exception]) -> None:
 
 def fits(value: Any, kind: Any) -> bool:
     """Whether a value has the type of an annotation, as ``check_fields`` understands it."""
-    if kind is Any:
+    if type(value) is kind and kind is not float:
         return True
     if kind is float:
         return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
@@ -55,6 +55,8 @@ def fits(value: Any, kind: Any) -> bool:
     if origin in (dict, Mapping):
         mapped = isinstance(value, origin)
         return mapped and _all_fit(value, inner[0]) and _all_fit(value.values(), inner[1])
+    if kind is Any:
+        return True
     return isinstance(value, origin or kind) and (kind is not int or type(value) is not bool)
 
 

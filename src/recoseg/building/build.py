@@ -12,7 +12,6 @@ from recoseg.building import reference
 from recoseg.building.retrieve import retrieve
 from recoseg.building.sample import Sample
 from recoseg.building.spec import Request
-from recoseg.concepts.bank import check_models
 from recoseg.concepts.bankfile import Contents
 from recoseg.concepts.concept import Concept
 from recoseg.errors import InputError
@@ -87,9 +86,7 @@ def extend(
         BankError: the models are not those of the bank.
     """
     models = models or Models.load(contents.recipe)
-    check_models(
-        models, contents.fingerprints, ROLES if index is not None else ("dense", "encoder")
-    )
+    models.check(contents.fingerprints, ROLES if index is not None else ("dense", "encoder"))
     builder = Builder.of(models, contents.recipe, index)
     contexts = {context.name: context for context in contents.contexts}
     names = list(contexts)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,16 +31,19 @@ __all__ = ["Concept", "ConceptBank"]
 EVERYDAY = Path(__file__).parents[1] / "data" / "everyday.bank"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, repr=False)
 class ConceptBank(Contents, Mapping[str, Concept]):
-    """Concepts by name, in order. No method changes a bank; each returns a new one."""
+    """Concepts by name, in order. No method changes a bank; each returns a new one.
+
+    Banks are equal if all they hold is, in the same order; pictures of the evidence do not count.
+    """
 
     def __post_init__(self) -> None:
         """Check that names are unique."""
-        repeated = {name for name in self.names if self.names.count(name) > 1}
+        repeated = [name for name, count in Counter(self.names).items() if count > 1]
         if repeated:
             raise BankError(
-                f"the bank would hold {sorted(repeated)[0]!r} twice; drop or rename one of them."
+                f"the bank would hold {repeated[0]!r} twice; drop or rename one of them."
             )
 
     @classmethod
@@ -188,7 +193,7 @@ class ConceptBank(Contents, Mapping[str, Concept]):
 
     def check(self, models: Models, roles: Sequence[str] = ROLES) -> None:
         """BankError unless the bank was built with these models; other roles are not loaded."""
-        check_models(models, self.fingerprints, roles)
+        models.check(self.fingerprints, roles)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -212,10 +217,16 @@ class ConceptBank(Contents, Mapping[str, Concept]):
         return torch.tensor(known).T
 
     def __getitem__(self, name: str) -> Concept:
-        for concept in self.concepts:
-            if concept.name == name:
-                return concept
-        raise UnknownConcept(_unknown(name, self.names))
+        if name not in self:
+            raise UnknownConcept(_unknown(name, self.names))
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    @cached_property
+    def _by_name(self) -> dict[str, Concept]:
+        return {concept.name: concept for concept in self.concepts}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -225,18 +236,6 @@ class ConceptBank(Contents, Mapping[str, Concept]):
 
     def __repr__(self) -> str:
         return f"ConceptBank({len(self)} concepts: {_list(self.names)}; recipe {self.recipe.name})"
-
-
-def check_models(
-    models: Models, fingerprints: Mapping[str, str], roles: Sequence[str] = ROLES
-) -> None:
-    """BankError, with the remedy, unless the models of ``roles`` have these fingerprints."""
-    for role, digest in models.of(roles).items():
-        if role in fingerprints and fingerprints[role] != digest:
-            raise BankError(
-                f"the {role} model at hand ({getattr(models, role).id}) is not the one the bank "
-                "was built with; use the same weights, or build the bank again."
-            )
 
 
 def _unknown(name: object, names: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ EVIDENCE = ("full", "compact", "none")
 _MAX_JSON = 256 * 2**20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Contents:
     """What a bank's file holds.
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from recoseg.concepts.evidence import Evidence
@@ -89,10 +90,26 @@ class Concept:
         """
         return None if self.levels is None else float(np.interp(share, SHARES, self.levels))
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are equal, vectors to the bit; evidence without its pictures."""
+        if not isinstance(other, Concept):
+            return NotImplemented
+        names = (field.name for field in dataclasses.fields(self))
+        return all(_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.aliases))
+
     def __repr__(self) -> str:
         also = "" if self.aliases == (self.name,) else f", aliases={list(self.aliases)}"
         images = f", {len(self.evidence.seeds)} images" if self.evidence else ""
         return f"Concept({self.name!r}{also}{images})"
+
+
+def _equal(first: object, second: object) -> bool:
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.dtype == second.dtype and torch.equal(first, second)
+    return first == second
 
 
 def words(concepts: Words) -> dict[str, tuple[str, ...]]:

@@ -131,7 +131,8 @@ def _candidates(shards: Shards, alive: Tensor, queries: Tensor, k: int) -> list[
         if sum(len(part[0]) for part in kept) > 4 * k * len(queries) + SCORE_BYTES // 64:
             kept = [_prune(kept, best[:, -1])]
     query, row, _ = _prune(kept, best[:, -1])
-    return [row[query == number].numpy() for number in range(len(queries))]
+    counts = torch.bincount(query, minlength=len(queries)).tolist()
+    return [part.numpy() for part in torch.split(row[query.argsort()], counts)]
 
 
 def _survivors(

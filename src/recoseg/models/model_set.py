@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import TypeVar, cast
 
 import torch
 
+from recoseg.errors import BankError
 from recoseg.models import registry
 from recoseg.models.base import JointModel, PatchEncoder
 from recoseg.recipe import Recipe
@@ -67,6 +68,15 @@ class Models:
     def of(self, roles: Sequence[str]) -> dict[str, str]:
         """Fingerprints of some roles; loads those alone."""
         return {role: getattr(self, role).fingerprint for role in roles}
+
+    def check(self, fingerprints: Mapping[str, str], roles: Sequence[str] = ROLES) -> None:
+        """BankError unless the models of ``roles``, which it loads, have these fingerprints."""
+        for role, digest in self.of(roles).items():
+            if fingerprints.get(role, digest) != digest:
+                raise BankError(
+                    f"the {role} model at hand ({getattr(self, role).id}) is not the one the bank "
+                    "was built with; use the same weights, or build the bank again."
+                )
 
 
 def _called(given: T | Callable[[], T]) -> T:

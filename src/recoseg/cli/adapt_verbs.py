@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,8 @@ from recoseg.cli.output import Device, Json, Quiet, check_output_file, check_out
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
+    from recoseg.datasets import ClassTable
+    from recoseg.learning.plan import Plan
     from recoseg.learning.validation import Labelled
 
 
@@ -27,6 +29,10 @@ Iterations = Annotated[int | None, typer.Option(min=1, help="In place of the pre
 Encoder = Annotated[
     str | None, typer.Option(help="lite2, lite0, timm:NAME, timm:NAME/FILE, or random:NAME.")
 ]
+ProtocolName = Annotated[
+    str | None, typer.Option("--protocol", help="Learn its classes, in its geometry.")
+]
+Images = Annotated[int | None, typer.Option(min=1, help="Only so many, chosen evenly.")]
 Rounds = Annotated[int, typer.Option(min=1, help="2: once more, on its own labels.")]
 Confidence = Annotated[
     float, typer.Option(min=0, max=1, help="Pixels labelled with less are not taught.")
@@ -50,6 +56,8 @@ def adapt(
     iterations: Iterations = None,
     batch: Iterations = None,
     encoder: Encoder = None,
+    protocol: ProtocolName = None,
+    images: Images = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     rounds: Rounds = 1,
     confidence: Confidence = 0.0,
@@ -76,19 +84,17 @@ def adapt(
 
     jobs.gather([folder], leave_out=check_output_folder(out))  # before the model is loaded
     chosen = plan.preset(preset).replace(iterations=iterations, batch=batch, encoder=encoder)
+    chosen, table = _as_protocol(chosen, protocol)
+    teacher = Segmenter(open_bank(bank), split_names(concepts), unknown=unknown, device=device)
+    kept: Any = {"table": table, "images": images, "device": device, "progress": not quiet}
+    kept |= {"seed": seed, "rounds": rounds, "select": select}
     adaptation.adapt(
-        Segmenter(open_bank(bank), split_names(concepts), unknown=unknown, device=device),
-        folder,
-        out,
+        *(teacher, folder, out),
         preset=chosen,
-        seed=seed,
-        rounds=rounds,
         ignoring=Ignoring(confidence),
         validate=_validation(val_images, val_masks),
         validate_every=max(1, chosen.iterations // 10),
-        select=select,
-        device=device,
-        progress=not quiet,
+        **kept,
     )
     _print(out, as_json)
 
@@ -119,6 +125,22 @@ def onnx(
     agreement = "not compared" if made.agreement is None else f"{made.agreement:.2%}"
     data = {"onnx": str(made.path), "agreement": made.agreement, "int8": made.int8}
     show(data, ("file", "pixels that agree"), [(made.path, agreement)], as_json=as_json)
+
+
+def _as_protocol(chosen: Plan, name: str | None) -> tuple[Plan, ClassTable | None]:
+    """The plan in a protocol's geometry, and the classes it scores if they are fewer."""
+    from recoseg.datasets import tables
+    from recoseg.evaluation import protocols
+
+    if name is None:
+        return chosen, None
+    found = protocols.protocol(name)
+    if found.short_side is not None:
+        chosen = chosen.replace(image_size=found.short_side, resampling=found.resampling)
+    if found.dataset is None:
+        return chosen, None
+    table = tables.table(found.dataset, found.variant)
+    return chosen, table if table.names != table.classes else None
 
 
 def _validation(images: Path | None, masks: Path | None) -> Labelled | None:

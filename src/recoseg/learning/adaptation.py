@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recoseg._version import VERSION
-from recoseg.errors import InputError
+from recoseg.datasets import ClassTable
 from recoseg.io import durable
 from recoseg.io.progress import Progress
 from recoseg.learning import curves, plan
@@ -23,6 +22,8 @@ from recoseg.learning.pseudolabels import (
     read_pseudo_labels,
 )
 from recoseg.learning.sampling import Sampler
+from recoseg.learning.settings import Settings, Validation
+from recoseg.learning.teachers import Teacher
 from recoseg.learning.team import Team, join_processes
 from recoseg.learning.trainer import Trainer, architecture_of, check_batch
 from recoseg.learning.training import SAVE_EVERY, TrainingHooks, train
@@ -32,37 +33,8 @@ from recoseg.segmenting.interface import ImageSegmenter
 from recoseg.segmenting.result import UNKNOWN
 from recoseg.student.deeplab import Network
 from recoseg.student.student import Student
-from recoseg.typecheck import check_fields
 
 STUDENT = "student.safetensors"
-SEEDS = 2**32
-
-Validation = Callable[[Student], float]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Validated arguments of ``adapt``, beside the segmenter and the images."""
-
-    plan: Plan
-    seed: int = 0
-    rounds: int = 1
-    ignoring: Ignoring = field(default_factory=Ignoring)
-    validate: Validation | None = None
-    validate_every: int = 0
-    select: bool = False
-    save_every: float = SAVE_EVERY
-    progress: Progress = True
-
-    def __post_init__(self) -> None:
-        """Check every type and range."""
-        check_fields(self, InputError)
-        if not 0 <= self.seed < SEEDS:
-            raise InputError(f"seed must be a whole number from 0 to {SEEDS - 1}.")
-        if not 1 <= self.rounds <= 10:
-            raise InputError(f"rounds must be from 1 to 10, not {self.rounds!r}.")
-        if self.select and self.validate is None:
-            raise InputError("selection needs labelled images; give some, or keep the last.")
 
 
 def adapt(
@@ -80,17 +52,18 @@ def adapt(
     save_every: float = SAVE_EVERY,
     device: str | None = None,
     progress: Progress = True,
+    table: ClassTable | None = None,
+    images: int | None = None,
 ) -> Student:
     """Label unlabelled images with a segmenter and train a small network on the labels.
 
-    The same call goes on after any interruption. Under ``torchrun`` several processes train
-    together as one with the same batch.
+    The same call goes on after any interruption; processes of ``torchrun`` train as one.
 
     Args:
         segmenter: the teacher.
         folder: of the target's images; no labels are read from it.
         out: a folder for ``student.safetensors``, ``report.json``, ``curves.png`` and the rounds.
-        preset: ``"small"`` for a CPU, ``"paper"``, or a ``recoseg.learning.plan.Plan``.
+        preset: ``"small"``, ``"paper"``, or a ``recoseg.learning.plan.Plan``.
         seed: of everything random.
         rounds: 2 trains a second student on the labels of the first, and so on.
         ignoring: which pixels are not taught.
@@ -100,6 +73,8 @@ def adapt(
         save_every: seconds between checkpoints.
         device: where to train, by default CUDA if present.
         progress: as in ``track``.
+        table: a dataset whose classes are learnt from a teacher of their parts; None for its names.
+        images: so many of the folder's images, chosen evenly; None for all.
 
     Raises:
         TrainingError: a package is missing, or plan, data or an earlier run in ``out`` forbid it.
@@ -107,14 +82,30 @@ def adapt(
         MissingWeights: the encoder's weights are not there; nothing starts from random silently.
     """
     chosen = plan.preset(preset) if isinstance(preset, str) else preset
-    settings = Settings(
-        chosen, seed, rounds, ignoring, validate, validate_every, select, save_every, progress
-    )
-    jobs, home = gather([folder], leave_out=Path(out)), durable.make_folder(Path(out))
+    marks = (validate, validate_every, select)
+    settings = Settings(chosen, seed, rounds, ignoring, *marks, save_every, progress, table)
+    jobs = _chosen(gather([folder], leave_out=Path(out)), images)
+    return _locked(segmenter, jobs, durable.make_folder(Path(out)), settings, device)
+
+
+def _chosen(jobs: list[Job], count: int | None) -> list[Job]:
+    """So many of the images, evenly; all if there are no more."""
+    if count is None or count >= len(jobs):
+        return jobs
+    return [jobs[number * len(jobs) // count] for number in range(count)]
+
+
+def _locked(
+    teacher: ImageSegmenter,
+    jobs: list[Job],
+    home: Path,
+    settings: Settings,
+    device: str | None,
+) -> Student:
     with join_processes(device) as team, contextlib.ExitStack() as locked:
         if team.is_main:
             locked.enter_context(durable.lock(home / ".lock", str(home)))
-        return _rounds(segmenter, jobs, home, settings, team)
+        return _rounds(teacher, jobs, home, settings, team)
 
 
 def _rounds(
@@ -195,13 +186,14 @@ class _Round:
 
     def _teach(self) -> PseudoLabels:
         """The leading process labels; the others wait and read."""
-        asked, home, names = self.settings, self.home / "labels", self.teacher.names
+        asked, home, geometry = self.settings, self.home / "labels", self.settings.plan.geometry
+        teacher = Teacher(self.teacher, self.teacher.names, geometry, asked.table)
         if not self.team.is_main:
             self.team.barrier()
-            return read_pseudo_labels(self.jobs, names, home)
-        facts = self.teacher.identity
+            return read_pseudo_labels(self.jobs, teacher.names, home, geometry)
+        facts = {**self.teacher.identity, **teacher.facts}
         teaching = make_pseudo_labels(
-            self.jobs, self.teacher, names, home, facts, asked.ignoring, asked.progress
+            self.jobs, teacher, teacher.names, home, facts, asked.ignoring, geometry, asked.progress
         )
         self.team.barrier()
         return teaching
@@ -215,6 +207,7 @@ class _Round:
             "plan": self.settings.plan.to_dict(),
             "seed": self.settings.seed,
             "ignoring": vars(self.settings.ignoring),
+            **({"classes": list(teaching.names)} if self.settings.table is not None else {}),
         }
 
     def _identity(self) -> dict[str, Any]:

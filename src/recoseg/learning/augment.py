@@ -31,21 +31,51 @@ def augment(
     Returns:
         uint8 (3, crop, crop), and uint8 (crop, crop) with 255 where the crop leaves the image.
     """
-    window = _window(labels.shape, plan, generator)
-    picture = _cut(Image.fromarray(image), window, plan.crop, Image.Resampling.BILINEAR, _GREY)
-    mask = _cut(Image.fromarray(labels), window, plan.crop, Image.Resampling.NEAREST, IGNORE)
+    if plan.padding == "mean":
+        picture, mask = _scaled_crop(image, labels, plan, generator)
+    else:
+        window = _window(labels.shape, plan, generator)
+        picture = _cut(Image.fromarray(image), window, plan.crop, Image.Resampling.BILINEAR, _GREY)
+        mask = _cut(Image.fromarray(labels), window, plan.crop, Image.Resampling.NEAREST, IGNORE)
     if generator.random() < plan.flip:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         mask = mask.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     jittered = generator.random() < plan.jitter_share
     blurred = generator.random() < plan.blur_share
     sigma = generator.uniform(0.1, 2.0)
-    if blurred:
+    if blurred and plan.blur_first:
         picture = picture.filter(ImageFilter.GaussianBlur(sigma))
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
     if jittered:
         pixels = _jitter(pixels, plan, generator)
+    if blurred and not plan.blur_first:
+        picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+        blurry = picture.filter(ImageFilter.GaussianBlur(sigma))
+        pixels = torch.from_numpy(np.array(blurry)).permute(2, 0, 1)
     return pixels.contiguous(), torch.from_numpy(np.array(mask))
+
+
+def _scaled_crop(
+    image: RGB, labels: Labels, plan: Plan, generator: np.random.Generator
+) -> tuple[Image.Image, Image.Image]:
+    """The paper's crop: scale the whole, fill at the right and the bottom, cut a square."""
+    scale = generator.uniform(*plan.scale)
+    height, width = (max(1, int(side * scale)) for side in labels.shape)
+    outer = max(width, plan.crop), max(height, plan.crop)
+    left, top = (int(generator.integers(side - plan.crop + 1)) for side in outer)
+    box = (left, top, left + plan.crop, top + plan.crop)
+    means = [int(channel) for channel in image.reshape(-1, 3).mean(axis=0)]
+    kinds = (
+        (image, Image.Resampling.BILINEAR, (means[0], means[1], means[2])),
+        (labels, Image.Resampling.NEAREST, IGNORE),
+    )
+    cut = []
+    for pixels, resampling, outside in kinds:
+        scaled = Image.fromarray(pixels).resize((width, height), resampling)
+        canvas = Image.new(scaled.mode, outer, outside)
+        canvas.paste(scaled, (0, 0))
+        cut.append(canvas.crop(box))
+    return cut[0], cut[1]
 
 
 Window = tuple[float, float, float, float]

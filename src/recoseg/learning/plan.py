@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from recoseg.errors import TrainingError
+from recoseg.evaluation.protocols import Protocol
 from recoseg.typecheck import check_fields
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+PADDINGS = ("grey", "mean")
+_LATER = frozenset(
+    ["image_size", "resampling", "padding", "blur_first", "least_rate", "norm_momentum", "head"]
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,15 @@ class Plan:
             weighs f ** -balance, 0 is the paper's plain mean over pixels.
         average: decay of the moving average of the weights that becomes the student; 0 for none.
         short_side: the student enlarges smaller images to it in use; see ``Architecture``.
+        image_size: training images are brought to it (short side, then the central square) before
+            they are labelled and cropped; 0 leaves them as they are.
+        resampling: of that: nearest, bilinear or bicubic.
+        padding: what surrounds an image that is smaller than the crop: ``"grey"`` on all sides, or
+            ``"mean"``, the image's own mean at the right and the bottom.
+        blur_first: blur before the colours change, not after.
+        least_rate: below which no learning rate falls.
+        norm_momentum: of the encoder's batch norms; None for its own.
+        head: ``"smp"``, or ``"published"``; see ``Architecture``.
         precision: ``"auto"`` is bfloat16 on GPUs that compute in it, else float32.
     """
 
@@ -67,6 +81,13 @@ class Plan:
     average: float = 0.0
     short_side: int = 0
     precision: str = "auto"
+    image_size: int = 0
+    resampling: str = "nearest"
+    padding: str = "grey"
+    blur_first: bool = True
+    least_rate: float = 0.0
+    norm_momentum: float | None = None
+    head: str = "smp"
 
     def __post_init__(self) -> None:
         """Check every type and range."""
@@ -106,6 +127,15 @@ class Plan:
             raise TrainingError(
                 f"a batch of {self.batch} cannot be split in {self.accumulate}; choose a divisor."
             )
+        self._check_geometry()
+
+    def _check_geometry(self) -> None:
+        if self.padding not in PADDINGS:
+            raise TrainingError(f"padding is one of {', '.join(PADDINGS)}, not {self.padding!r}.")
+        if not 0 <= self.image_size <= 8192 or not 0 <= self.least_rate < 10:
+            raise TrainingError("image_size is from 0 to 8192, least_rate from 0 to below 10.")
+        if self.norm_momentum is not None and not 0 < self.norm_momentum <= 1:
+            raise TrainingError(f"norm_momentum is above 0 and up to 1, not {self.norm_momentum}.")
 
     def replace(self, **changes: Any) -> Plan:
         """A copy with some fields changed; None leaves a field as it is."""
@@ -115,7 +145,10 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         lists = {"scale": list(self.scale), "jitter": list(self.jitter)}
-        return {**dataclasses.asdict(self), **lists}
+        whole = {**dataclasses.asdict(self), **lists}
+        # As before these fields were there, so that earlier checkpoints go on.
+        usual = {f.name: f.default for f in dataclasses.fields(self) if f.name in _LATER}
+        return {k: v for k, v in whole.items() if k not in usual or v != usual[k]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
@@ -128,6 +161,14 @@ class Plan:
     def rate(self, iteration: int) -> float:
         """Factor of the learning rates at an iteration: (1 - t / T) ** power."""
         return float((1 - iteration / self.iterations) ** self.power)
+
+    @property
+    def geometry(self) -> Protocol | None:
+        """What training images are brought to; None if they stay as they are."""
+        if not self.image_size:
+            return None
+        size = self.image_size
+        return Protocol("training", short_side=size, crop=size, resampling=self.resampling)
 
 
 def preset(name: str) -> Plan:
@@ -142,7 +183,14 @@ def _whole(name: str, value: int) -> None:
         raise TrainingError(f"{name} must be a whole number from 1, not {value!r}.")
 
 
-_PAPER = Plan()
+_PAPER = Plan(
+    image_size=320,
+    padding="mean",
+    blur_first=False,
+    least_rate=1e-6,
+    norm_momentum=0.01,
+    head="published",
+)
 # Gentler colours, a faster schedule, an average of the weights and more weight for rare classes:
 # few steps must do, and labels of a teacher that errs are better not fitted to the end.
 _SMALL = Plan(

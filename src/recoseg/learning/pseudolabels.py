@@ -19,6 +19,7 @@ from PIL import Image
 
 from recoseg.drawing import palette
 from recoseg.errors import InputError, TrainingError
+from recoseg.evaluation.protocols import Protocol
 from recoseg.io import durable
 from recoseg.io.images import RGB
 from recoseg.io.progress import Progress, track
@@ -140,6 +141,7 @@ def make_pseudo_labels(
     out: Path,
     settings: Mapping[str, Any],
     ignoring: Ignoring = Ignoring(),
+    geometry: Protocol | None = None,
     progress: Progress = True,
 ) -> PseudoLabels:
     """Label what is not labelled yet, and report how much of each concept there is.
@@ -151,6 +153,7 @@ def make_pseudo_labels(
         out: the folder to fill.
         settings: all that decides a label, of plain JSON types.
         ignoring: which pixels become 255.
+        geometry: what ``segment`` brings an image to; None if it takes it as it is.
         progress: as in ``track``.
 
     Raises:
@@ -168,7 +171,7 @@ def make_pseudo_labels(
         if outcome.labels is None:
             failed[outcome.id] = outcome.reason
         else:
-            pairs.append(Pair(outcome.id, sources[outcome.id], outcome.labels))
+            pairs.append(Pair(outcome.id, sources[outcome.id], outcome.labels, geometry))
     table = palette.encode_names(names, palette.colours(len(names)))
     durable.write(out / "names.json", table)
     if not pairs:
@@ -180,11 +183,15 @@ def make_pseudo_labels(
     return PseudoLabels(names, tuple(pairs), failed, coverage)
 
 
-def read_pseudo_labels(jobs: Sequence[Job], names: Sequence[str], out: Path) -> PseudoLabels:
-    """What ``teach`` left in a folder, for a process that only reads."""
+def read_pseudo_labels(
+    jobs: Sequence[Job], names: Sequence[str], out: Path, geometry: Protocol | None = None
+) -> PseudoLabels:
+    """What ``make_pseudo_labels`` left in a folder, for a process that only reads."""
     names = tuple(name for name in names if name != UNKNOWN)
     labels = manifest.finished(out)
-    pairs = [Pair(job.id, job.source, labels[job.id].path) for job in jobs if job.id in labels]
+    pairs = [
+        Pair(job.id, job.source, labels[job.id].path, geometry) for job in jobs if job.id in labels
+    ]
     coverage = json.loads((out / "coverage.json").read_text(encoding="utf-8"))
     return PseudoLabels(names, tuple(pairs), {}, coverage)
 

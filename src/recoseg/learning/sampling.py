@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from recoseg.errors import ImageError, TrainingError
+from recoseg.evaluation.protocols import Protocol
 from recoseg.io import images
 from recoseg.io.pil_warnings import silence_pillow
 from recoseg.learning.augment import Labels, augment
@@ -31,16 +32,20 @@ class Pair:
     Attributes:
         id: the image's path below its folder.
         image: where it lies.
-        labels: an indexed PNG of the same size; 255 is ignored.
+        labels: an indexed PNG of the size that ``read`` gives; 255 is ignored.
+        geometry: what the image is brought to; None to leave it as it is.
     """
 
     id: str
     image: Path
     labels: Path
+    geometry: Protocol | None = None
 
     def read(self) -> tuple[images.RGB, Labels]:
         """uint8 (H, W, 3) and uint8 (H, W); TrainingError if the sizes differ."""
         image, labels = images.read(self.image), read_labels(self.labels)
+        if self.geometry is not None:
+            image = self.geometry.image(image)
         if image.shape[:2] != labels.shape:
             raise TrainingError(
                 f"{self.image} has {image.shape[:2]} pixels and {self.labels} {labels.shape}; "

@@ -47,6 +47,10 @@ class Trainer:
         """Prepare for the first step; ``shares`` (C,) of the pixels per class are for balance."""
         check_batch(plan, team)
         self.network = network.to(team.device).to(memory_format=torch.channels_last)
+        if plan.norm_momentum is not None:
+            for module in self.network.encoder.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = plan.norm_momentum
         if team.world > 1:
             share_norms(self.network)
         self.average = copy.deepcopy(self.network).requires_grad_(False) if plan.average else None
@@ -107,7 +111,7 @@ class Trainer:
         for group, base in zip(
             self.optimiser.param_groups, (self.plan.head_rate, self.plan.encoder_rate), strict=True
         ):
-            group["lr"] = base * rate
+            group["lr"] = max(base * rate, self.plan.least_rate)
         self.optimiser.zero_grad(set_to_none=True)
 
     def _loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
@@ -172,6 +176,7 @@ def architecture_of(plan: Plan, encoder: Encoder, classes: int) -> Architecture:
         encoder.mean,
         encoder.std,
         plan.short_side,
+        plan.head,
     )
 
 

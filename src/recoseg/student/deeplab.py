@@ -6,7 +6,7 @@ import contextlib
 import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from recoseg.typecheck import check_fields
 
 MULTIPLE = 32
 STRIDE = 4
+HEADS = ("smp", "published")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Architecture:
         mean: of the pixels in [0, 1], per channel.
         std: of the pixels in [0, 1], per channel.
         short_side: smaller images are enlarged to it in use, at most twice; 0 for none.
+        head: ``"smp"`` is segmentation-models-pytorch's, which has one more separable convolution
+            behind the pyramid than the published DeepLabv3+; ``"published"`` leaves that out and
+            begins with Kaiming's normal initialisation.
     """
 
     encoder: str
@@ -44,6 +48,8 @@ class Architecture:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     short_side: int = 0
+    # Not in its text, by which students that were made before are known; weights tell it as well.
+    head: str = field(default="smp", repr=False)
 
     def __post_init__(self) -> None:
         """Check every type and range."""
@@ -52,6 +58,8 @@ class Architecture:
             raise InputError(f"output_stride must be 8 or 16, not {self.output_stride!r}.")
         if not (self.classes >= 1 and self.channels >= 1 and 0 <= self.dropout < 1):
             raise InputError("a network needs a class, a channel, and a dropout from 0 to below 1.")
+        if self.head not in HEADS:
+            raise InputError(f"head must be one of {', '.join(HEADS)}, not {self.head!r}.")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
             raise InputError("mean and std must be three numbers each, std positive.")
         if not 0 <= self.short_side <= 4096:
@@ -81,6 +89,12 @@ class Network(nn.Module):
         self.head: nn.Module = whole.segmentation_head[0]
         # Aligned corners would shift borders by an amount that depends on the image's size.
         whole.decoder.up.align_corners = False
+        if architecture.head == "published":
+            # Only the pyramid itself; the three modules behind it are smp's own.
+            whole.decoder.aspp = nn.Sequential(whole.decoder.aspp[0])
+            for module in (*self.decoder.modules(), *self.head.modules()):
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight)
         _pad_statically(self.encoder)
         self.register_buffer("mean", torch.tensor(architecture.mean)[:, None, None])
         self.register_buffer("std", torch.tensor(architecture.std)[:, None, None])

@@ -20,7 +20,7 @@ MAX_FUNCTION_LINES = 50
 BANNED_NAMES = {"utils", "util", "core", "helpers", "common", "misc"}
 
 TABLE = {
-    "0 vocabulary": "errors similarity typecheck recipe _version",
+    "0 vocabulary": "errors crf_settings similarity typecheck recipe _version",
     "1 files": "io",
     "2 models, filters, pictures": "models crf drawing",
     "3 archives and datasets": "index datasets",

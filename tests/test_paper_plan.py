@@ -15,7 +15,7 @@ import recoseg
 from recoseg.datasets import tables
 from recoseg.errors import TrainingError
 from recoseg.io import images
-from recoseg.learning.augment import augmented
+from recoseg.learning.augment import augment
 from recoseg.learning.plan import PRESETS, Plan, preset
 from recoseg.learning.sampling import Pair, Sampler
 from recoseg.learning.teachers import Teacher
@@ -42,7 +42,7 @@ def test_a_crop_is_of_the_scaled_whole_filled_by_its_mean_at_the_right_and_the_b
     image = noise(320, 320)
     labels = np.arange(320 * 320, dtype=np.uint32).reshape(320, 320).astype(np.uint8)
     plan = STILL.replace(scale=(scale, scale))
-    pixels, mask = augmented(image, labels, plan, np.random.default_rng(3))
+    pixels, mask = augment(image, labels, plan, np.random.default_rng(3))
     size = int(320 * scale)
     scaled = np.asarray(Image.fromarray(image).resize((size, size), Image.BILINEAR))
     nearest = np.asarray(Image.fromarray(labels).resize((size, size), Image.NEAREST))
@@ -73,7 +73,7 @@ def test_colours_change_before_the_blur():
     blurred = plan.replace(blur_share=1.0)
     for seed in range(4):
         alone, both, other = (
-            augmented(image, labels, p, np.random.default_rng(seed))[0]
+            augment(image, labels, p, np.random.default_rng(seed))[0]
             for p in (plan, blurred, blurred.replace(blur_first=True))
         )
         # What is drawn before the blur's deviation: scale, place, flip, jitter, blur.
@@ -103,7 +103,9 @@ def test_rates_fall_to_one_millionth_and_no_further():
 
 
 def network(plan, classes=3):
-    return Network.initialised(pupils.architecture(plan, classes), encoders.find(plan.encoder), 0)
+    return Network.initialised(
+        pupils.architecture(plan, classes), encoders.find_encoder(plan.encoder), 0
+    )
 
 
 def test_the_head_is_the_published_one():
@@ -111,7 +113,7 @@ def test_the_head_is_the_published_one():
         pupils.architecture(), channels=32, dropout=PAPER.dropout, head="published"
     )
     usual = Network(dataclasses.replace(made, head="smp"))
-    ours = Network.initialised(made, encoders.find(pupils.PLAN.encoder), 0)
+    ours = Network.initialised(made, encoders.find_encoder(pupils.PLAN.encoder), 0)
     gone = {name for name, _ in usual.named_parameters()} - {n for n, _ in ours.named_parameters()}
     # A separable convolution, depthwise and pointwise, and its norm.
     assert gone == {

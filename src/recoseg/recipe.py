@@ -5,65 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from recoseg.crf_settings import CRF, check_positive, check_whole
 from recoseg.errors import RecipeError
 from recoseg.typecheck import check_fields
 
 COSEGMENTED = ("encoder", "dense")
 CONTEXTS = ("tree", "sky", "building", "road", "person")
 RESIZES = ("bilinear", "bicubic")
-# What a recipe meant before it had these fields. The presets that are not the paper's keep it.
-PRACTICAL: Mapping[str, Any] = {"archive_resize": "bicubic"}
-
-
-@dataclass(frozen=True)
-class CRF:
-    """Fully connected CRF (paper section 4, implementation details; Kraehenbuehl & Koltun 2011).
-
-    Attributes:
-        iterations: mean-field iterations.
-        gaussian_xy: standard deviation of the smoothness kernel, pixels.
-        gaussian_weight: its Potts weight.
-        bilateral_xy: spatial standard deviation of the appearance kernel, pixels.
-        bilateral_rgb: its colour standard deviation, grey levels of 0..255.
-        bilateral_weight: its Potts weight.
-        temperature: scores are divided by it before the softmax that gives the unary; smaller
-            trusts the scores more.
-    """
-
-    iterations: int = 10
-    gaussian_xy: float = 1.0
-    gaussian_weight: float = 3.0
-    bilateral_xy: float = 67.0
-    bilateral_rgb: float = 3.0
-    bilateral_weight: float = 4.0
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check every type and range."""
-        _whole("iterations", self.iterations, 0, 1000)
-        for name in ("gaussian_xy", "bilateral_xy", "bilateral_rgb", "temperature"):
-            _positive(name, getattr(self, name))
-        check_fields(self, RecipeError)
-        for name in ("gaussian_weight", "bilateral_weight"):
-            if getattr(self, name) < 0:
-                raise RecipeError(f"{name} must not be negative, not {getattr(self, name)!r}.")
-
-    def tuned(self, strength: float = 1.0, temperature: float | None = None) -> CRF:
-        """With both kernels' weights multiplied, by 0 to 100, and another temperature if given.
-
-        A strength of 0 leaves the softmax of the scores as it is.
-        """
-        if not 0 <= strength <= 100:
-            raise RecipeError(f"strength must be a number from 0 to 100, not {strength!r}.")
-        return replace(
-            self,
-            gaussian_weight=strength * self.gaussian_weight,
-            bilateral_weight=strength * self.bilateral_weight,
-            temperature=self.temperature if temperature is None else temperature,
-        )
+COSEGMENTERS = ("support", "spectral")
 
 
 @dataclass(frozen=True)
@@ -78,12 +30,20 @@ class Recipe:
         cosegment: whose pixels are co-segmented and compared with contexts: ``"encoder"``, as in
             the paper, or ``"dense"``, whose map may know better what is alike where the encoder
             knows better where it ends; the reference is the encoder's, at the same places.
+        cosegmenter: how the pixels that the photos agree on are found: ``"support"``, the paper's, or
+            ``"spectral"`` (``recoseg.building.cosegmenters``).
         templates: name of the prompt ensemble (``recoseg.models.prompts``).
         k: images retrieved per concept.
         archive_size: side of the square that an archive image is cropped to, pixels.
         archive_resize: how it gets there: ``"bilinear"`` is the paper's, from the whole image;
             ``"bicubic"`` may begin with a JPEG decoded at a reduced size.
-        image_size: short side of an image to be segmented, pixels.
+        image_size: short side that an image to be segmented is encoded at, pixels; None for its own,
+            so that an evaluation protocol's geometry reaches the encoder, as in the paper.
+        tiles: also encode an image with a short side of 1280 pixels or more in overlapping tiles.
+        most_pixels: up to which scores and CRF have the image's own size, and to which a larger one
+            is shrunk for them; None for any size.
+        contenders: of more concepts than these, those that win the largest parts of a quick look at
+            the image go into the CRF; None for all, which takes time and memory in proportion.
         scales: multiples of ``image_size`` at which it is encoded; the maps are averaged.
         contexts: concepts eliminated from every other, in the order they are built.
         lgc: guide co-segmentation by language (the saliency of step 5 of the method).
@@ -106,11 +66,15 @@ class Recipe:
     dense: str
     encoder: str
     cosegment: str = "encoder"
+    cosegmenter: str = "support"
     templates: str = "paper"
     k: int = 50
     archive_size: int = 224
-    archive_resize: str = "bilinear"
-    image_size: int = 320
+    archive_resize: str = "bicubic"
+    image_size: int | None = 320
+    tiles: bool = True
+    most_pixels: int | None = 640_000
+    contenders: int | None = 32
     scales: tuple[float, ...] = (1.0,)
     contexts: tuple[str, ...] = CONTEXTS
     lgc: bool = True
@@ -125,21 +89,22 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check every type and range."""
-        _whole("k", self.k, 1, 10_000)
-        _whole("archive_size", self.archive_size, 32, 4096)
-        _whole("image_size", self.image_size, 32, 8192)
-        _positive("gain", self.gain)
-        _positive("visual_gain", self.visual_gain)
+        check_whole("k", self.k, 1, 10_000)
+        check_whole("archive_size", self.archive_size, 32, 4096)
+        for name, low in (("image_size", 32), ("most_pixels", 1024), ("contenders", 1)):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), low, 10**9 if low > 32 else 8192)
+        check_positive("gain", self.gain)
+        check_positive("visual_gain", self.visual_gain)
         if self.cosegment not in COSEGMENTED:
             raise RecipeError(
                 f"cosegment must be one of {', '.join(COSEGMENTED)}, not {self.cosegment!r}."
             )
-        if self.archive_resize not in RESIZES:
-            raise RecipeError(
-                f"archive_resize must be one of {', '.join(RESIZES)}, not {self.archive_resize!r}."
-            )
+        for name, allowed in (("archive_resize", RESIZES), ("cosegmenter", COSEGMENTERS)):
+            if (value := getattr(self, name)) not in allowed:
+                raise RecipeError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
         if self.confidence_temperature is not None:
-            _positive("confidence_temperature", self.confidence_temperature)
+            check_positive("confidence_temperature", self.confidence_temperature)
         check_fields(self, RecipeError)
         if not 0 <= self.debias <= 1:
             raise RecipeError(f"debias must lie between 0 and 1, not {self.debias!r}.")
@@ -171,7 +136,7 @@ class Recipe:
         Fields that an older file lacks get the values that its recipe had without them.
         """
         try:
-            older = dict(PRACTICAL)
+            older = {}
             if "archive_resize" not in data and data.get("templates", "paper") == "paper":
                 older["templates"] = "inflected"
                 data = {key: value for key, value in data.items() if key != "templates"}
@@ -197,21 +162,16 @@ def preset(name: str) -> Recipe:
     return PRESETS[name]
 
 
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise RecipeError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
-
-
-def _positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-        raise RecipeError(f"{name} must be a positive number, not {value!r}.")
-
-
 PAPER = Recipe(
     name="paper",
     retrieval="clip:ViT-L-14-336/openai?decode=whole",
     dense="clip:RN50x16/openai?cells=cut",
     encoder="timm:deit_small_distilled_patch16_224.sin?cells=cut&positions=plain",
+    archive_resize="bilinear",
+    image_size=None,
+    tiles=False,
+    most_pixels=None,
+    contenders=None,
 )
 
 # One CLIP in both roles and a self-supervised encoder. 448 is the multiple of both patch sizes, 16
@@ -226,7 +186,6 @@ MODERN = Recipe(
     image_size=448,
     centre=True,
     crf=CRF(temperature=0.1),
-    **PRACTICAL,
 )
 
 LITE = Recipe(
@@ -242,7 +201,6 @@ LITE = Recipe(
     centre=True,
     crf=CRF(temperature=0.07),
     confidence_temperature=0.04,
-    **PRACTICAL,
 )
 
 PRESETS = {recipe.name: recipe for recipe in (LITE, PAPER, MODERN)}

@@ -67,11 +67,21 @@ def cosegment(
     Raises:
         InputError: a wrong shape or range, or values that are not finite.
     """
-    _check(features, weights, block)
+    check_inputs(features, weights, block)
     if dtype is None and support.screens(features):
         scores = support.screened(features, weights, block)
     else:
         scores = support.scores(features, weights, block, _precision(features, dtype))
+    return pick_seeds(features, scores)
+
+
+def pick_seeds(features: Tensor, scores: Tensor) -> Cosegmentation:
+    """The best-scoring pixel of each image, and the reference that these make.
+
+    Args:
+        features: (n, d, h, w), any scale.
+        scores: (n, h, w); of pixels within ``support.TIE`` of an image's best the first counts.
+    """
     n, _, _, width = features.shape
     best = _first_best(scores.flatten(1))
     seeds = torch.stack([best // width, best % width], dim=1)
@@ -125,7 +135,8 @@ def _precision(features: Tensor, dtype: torch.dtype | None) -> torch.dtype:
     return dtype
 
 
-def _check(features: Tensor, weights: Tensor | None, block: int | None) -> None:
+def check_inputs(features: Tensor, weights: Tensor | None, block: int | None = None) -> None:
+    """InputError for a wrong shape or range, or values that are not finite."""
     if features.ndim != 4 or 0 in features.shape:
         raise InputError(
             f"features must be (n, d, h, w) and not empty, not {tuple(features.shape)}."

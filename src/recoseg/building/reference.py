@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recoseg.building.cosegment import Cosegmentation, cosegment, move_seeds
+from recoseg.building.cosegment import Cosegmentation, move_seeds
+from recoseg.building.cosegmenters import COSEGMENTERS
 from recoseg.building.sample import Sample
 from recoseg.building.spec import Request
 from recoseg.concepts.concept import Concept
@@ -100,7 +101,8 @@ def refer(
     dense, features = torch.cat(seen.dense), torch.cat(seen.features)
     by_language = recipe.cosegment == "dense"
     matched = dense if by_language else features
-    found = cosegment(matched, saliency(dense, matched, text, eliminated(contexts, recipe), recipe))
+    weights = saliency(dense, matched, text, eliminated(contexts, recipe), recipe)
+    found = COSEGMENTERS[recipe.cosegmenter](matched, weights)
     guide = found.reference.cpu() if by_language else None
     if by_language:
         found = move_seeds(found, features)

@@ -31,7 +31,7 @@ from recoseg.evaluation.rarity import measure_rarity
 from recoseg.evaluation.system_groups import Row, Rows
 from recoseg.evaluation.wordlists import word_list
 from recoseg.models.model_set import Models
-from recoseg.recipe import LITE
+from recoseg.recipe import LITE, Recipe
 from recoseg.reporting import plots
 from recoseg.reporting.reportfile import SweepSeries
 
@@ -55,6 +55,9 @@ def main() -> None:
     parser.add_argument("--index", type=Path, default=Path(".quality/archive.index"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--images", type=int, default=74, help="photos of each set")
+    parser.add_argument("--k", type=int, default=LITE.k, help="photos retrieved per concept")
+    parser.add_argument("--only", nargs="+", default=list(SAID), help="classes to hide photos of")
+    parser.add_argument("--sets", nargs="+", default=["msrc", "camvid"])
     parser.add_argument("--seeds", type=int, default=1, help="draws of the larger archive")
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
@@ -63,13 +66,16 @@ def main() -> None:
     index = Index.open(args.index)
     models = cache_encodings(Models.load(LITE))
     told = dict(said(args.data, index))
-    sets = [d.sample(args.images) for d in (material.msrc(args.data), material.camvid(args.data))]
+    recipe = LITE.replace(k=args.k)
+    known = {"msrc": material.msrc, "camvid": material.camvid}
+    sets = [known[name](args.data).sample(args.images) for name in args.sets]
     data: dict[str, Any] = {**facts, "archive": len(index), "images": [len(d) for d in sets]}
-    data["rarity"] = rarity(index, sets[0], told, models, args.workers)
+    data["k"] = args.k
+    data["rarity"] = rarity(index, sets[0], told, args.only, recipe, models, args.workers)
     save(args.out, data)
     series = SweepSeries.model_validate(data["rarity"]["reco"])
     (args.out / "rarity.svg").write_text(plots.sweep(series))
-    data["archives"] = archives(index, sets, models, args.workers, args.seeds)
+    data["archives"] = archives(index, sets, recipe, models, args.workers, args.seeds)
     save(args.out, data)
 
 
@@ -92,18 +98,25 @@ def said(data: Path, index: Index) -> Iterator[tuple[str, set[str]]]:
 
 
 def rarity(
-    index: Index, dataset: Dataset, told: dict[str, set[str]], models: Models, workers: int
+    index: Index,
+    dataset: Dataset,
+    told: dict[str, set[str]],
+    only: list[str],
+    recipe: Recipe,
+    models: Models,
+    workers: int,
 ) -> dict[str, Any]:
     """IoU by how many photos of the concept the archive holds, with language and without."""
     shown = {
         name: [id for id, words in told.items() if words & set(said.split())]
         for name, said in SAID.items()
+        if name in only
     }
     print({name: len(ids) for name, ids in shown.items()})
-    bank = build_bank(dataset.table, word_list("usual"), index, LITE, models=models)
+    bank = build_bank(dataset.table, word_list("usual"), index, recipe, models=models)
     found: dict[str, Any] = {"photos": {name: len(ids) for name, ids in shown.items()}}
     for kind, denseclip in (("reco", True), ("references alone", False)):
-        changed = dataclasses.replace(bank, recipe=LITE.replace(denseclip=denseclip))
+        changed = dataclasses.replace(bank, recipe=recipe.replace(denseclip=denseclip))
         report = measure_rarity(dataset, changed, index, shown, models=models, workers=workers)
         found[kind] = report.sweeps[0]
         for point in report.sweeps[0]["points"]:
@@ -112,7 +125,12 @@ def rarity(
 
 
 def archives(
-    index: Index, sets: list[Dataset], models: Models, workers: int, seeds: int
+    index: Index,
+    sets: list[Dataset],
+    recipe: Recipe,
+    models: Models,
+    workers: int,
+    seeds: int,
 ) -> list[dict[str, Any]]:
     """Both kinds of archive at the size of the smaller one."""
     kinds = {
@@ -126,21 +144,26 @@ def archives(
             order = np.random.default_rng(seed).permutation(len(ids))[:size]
             kept = {ids[place] for place in order}
             for dataset in sets:
-                figures = measured(index, kept, dataset, models, workers)
+                figures = measured(index, kept, dataset, recipe, models, workers)
                 rows.append({"kind": kind, "photos": size, "seed": seed, **figures})
                 print(rows[-1])
     return rows
 
 
 def measured(
-    index: Index, kept: set[str], dataset: Dataset, models: Models, workers: int
+    index: Index,
+    kept: set[str],
+    dataset: Dataset,
+    recipe: Recipe,
+    models: Models,
+    workers: int,
 ) -> dict[str, Any]:
     hidden = set(index.ids) - kept
     asked = word_list("usual").words(dataset.table)
-    exclude = dict.fromkeys({*asked, *LITE.contexts}, hidden)
-    bank = ConceptBank.build(asked, index, LITE, exclude=exclude, models=models, progress=False)
+    exclude = dict.fromkeys({*asked, *recipe.contexts}, hidden)
+    bank = ConceptBank.build(asked, index, recipe, exclude=exclude, models=models, progress=False)
     rows = [Row.of(Segmenter(bank, models=models), False, "reco")]
-    alone = dataclasses.replace(bank, recipe=LITE.replace(denseclip=False))
+    alone = dataclasses.replace(bank, recipe=recipe.replace(denseclip=False))
     rows.append(Row.of(Segmenter(alone, models=models), False, "references alone"))
     report = evaluate(Rows(rows), dataset, workers=workers, progress=False)
     figures = {s["name"]: {k: s[k] for k in ("miou", "accuracy")} for s in report.systems}

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recoseg.crf_settings import CRF, check_positive, check_whole
+from recoseg.crf_settings import CRF as CRF
+from recoseg.crf_settings import check_positive, check_whole
 from recoseg.errors import RecipeError
 from recoseg.typecheck import check_fields
 
@@ -30,15 +31,15 @@ class Recipe:
         cosegment: whose pixels are co-segmented and compared with contexts: ``"encoder"``, as in
             the paper, or ``"dense"``, whose map may know better what is alike where the encoder
             knows better where it ends; the reference is the encoder's, at the same places.
-        cosegmenter: how the pixels that the photos agree on are found: ``"support"``, the paper's, or
-            ``"spectral"`` (``recoseg.building.cosegmenters``).
+        cosegmenter: how the pixels that the photos agree on are found: ``"support"``, the paper's,
+            or ``"spectral"`` (``recoseg.building.cosegmenters``).
         templates: name of the prompt ensemble (``recoseg.models.prompts``).
         k: images retrieved per concept.
         archive_size: side of the square that an archive image is cropped to, pixels.
         archive_resize: how it gets there: ``"bilinear"`` is the paper's, from the whole image;
             ``"bicubic"`` may begin with a JPEG decoded at a reduced size.
-        image_size: short side that an image to be segmented is encoded at, pixels; None for its own,
-            so that an evaluation protocol's geometry reaches the encoder, as in the paper.
+        image_size: short side that an image to be segmented is encoded at, pixels; None for its
+            own, so that a protocol's geometry reaches the encoder, as in the paper.
         tiles: also encode an image with a short side of 1280 pixels or more in overlapping tiles.
         most_pixels: up to which scores and CRF have the image's own size, and to which a larger one
             is shrunk for them; None for any size.
@@ -136,7 +137,7 @@ class Recipe:
         Fields that an older file lacks get the values that its recipe had without them.
         """
         try:
-            older = {}
+            older: dict[str, Any] = {}
             if "archive_resize" not in data and data.get("templates", "paper") == "paper":
                 older["templates"] = "inflected"
                 data = {key: value for key, value in data.items() if key != "templates"}

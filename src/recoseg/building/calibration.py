@@ -77,7 +77,8 @@ def _scores(scorer: Scorer, index: Index, sample: int, progress: Progress) -> ND
     picked = spread(index.ids, sample)
     if not picked:
         raise ArchiveError("the archive holds no image; add some to the index.")
-    finest = round(scorer.recipe.image_size * max(scorer.recipe.scales))
+    size = scorer.recipe.image_size
+    finest = None if size is None else round(size * max(scorer.recipe.scales))
     values = []
     for id in track(picked, label="calibrating", progress=progress):
         try:

@@ -1,4 +1,4 @@
-"""Ways to find what several photos have in common; the paper says that any will do (section 3.2)."""
+"""Ways to find what photos have in common; the paper says that any will do (section 3.2)."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class _SharedFields:
 def _encoding(segmenter: Segmenter) -> object:
     recipe = segmenter.bank.recipe
     settings = (
-        (recipe.image_size, recipe.scales),
+        (recipe.image_size, recipe.scales, recipe.tiles),
         (recipe.gain, recipe.visual_gain, recipe.debias),
     )
     return (*settings, *sorted(segmenter.bank.fingerprints.items()))

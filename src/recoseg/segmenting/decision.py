@@ -14,17 +14,18 @@ from recoseg.segmenting.scoremaps import ScoreMaps
 from recoseg.similarity import upsample, upsample_rows
 
 WORKING_PIXELS = 640_000
-CANDIDATES = 32
 STRONGEST = 0.05
 _BAND = 256
 
 
-def working_size(image: RGB) -> tuple[int, int]:
-    """(H, W) at which scores and the CRF are computed: the image's own, up to 0.64 megapixels."""
+def working_size(image: RGB, most: int | None = WORKING_PIXELS) -> tuple[int, int]:
+    """(H, W) at which scores and the CRF are computed: the image's own, up to so many pixels."""
     height, width = image.shape[:2]
-    shrink = min(1.0, (WORKING_PIXELS / (height * width)) ** 0.5)
+    if most is None:
+        return height, width
+    shrink = min(1.0, (most / (height * width)) ** 0.5)
     rows, columns = max(1, round(height * shrink)), max(1, round(width * shrink))
-    return min(rows, WORKING_PIXELS), min(columns, WORKING_PIXELS)
+    return min(rows, most), min(columns, most)
 
 
 def likely(maps: ScoreMaps, least: Tensor, most: int) -> Tensor:
@@ -49,17 +50,18 @@ def likely(maps: ScoreMaps, least: Tensor, most: int) -> Tensor:
     return ranks[:most].sort().values
 
 
-def winning(maps: ScoreMaps) -> Tensor:
-    """Indices of all concepts; of more than 32, the largest 32 of those that win somewhere.
+def winning(maps: ScoreMaps, most: int | None) -> Tensor:
+    """Indices of all concepts; of more than ``most``, the largest of those that win somewhere.
 
-    The hundred others of a large bank win nowhere, but would cost the CRF a minute on a photo.
+    The hundred others of a large bank win nowhere, but would cost the CRF a minute on a photo. The
+    CRF might let one of them win: labels are not those of all concepts (docs/benchmarks.md).
     """
-    if maps.count <= CANDIDATES:
+    if most is None or maps.count <= most:
         return torch.arange(maps.count)
     height, width = maps.grid
     winners = maps.at((2 * height, 2 * width)).argmax(dim=0).flatten()
     area = torch.bincount(winners, minlength=maps.count)
-    largest = area.sort(descending=True, stable=True).indices[:CANDIDATES]
+    largest = area.sort(descending=True, stable=True).indices[:most]
     return largest[area[largest] > 0].sort().values
 
 

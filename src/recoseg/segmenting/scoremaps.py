@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recoseg.errors import InputError
 from recoseg.io import images
 from recoseg.io.images import RGB
 from recoseg.io.progress import Step, quiet_step
@@ -20,6 +21,8 @@ from recoseg.similarity import cosine_map, upsample
 TILING = Tiling(side=640, overlap=160)
 LARGE = 2 * TILING.side
 LONGEST = 8
+# Twelve times the pixels of KITTI's frames and more than twice those of Cityscapes'.
+MOST_AS_IT_IS = 6_000_000
 Pair = tuple[Tensor | None, Tensor | None]
 
 
@@ -97,22 +100,27 @@ class Scorer:
 
     def steps(self, image: RGB) -> int:
         """How many encodings an image takes."""
-        tiles = len(TILING.corners(_grid(image))) if _large(image) else 0
+        tiles = len(TILING.corners(_grid(image))) if self._tiles(image) else 0
         return len(self.recipe.scales) + tiles
 
     @torch.no_grad()
     def __call__(self, image: RGB, step: Step = quiet_step) -> ScoreMaps:
         """Maps of a uint8 (H, W, 3) image of any size; ``step`` is called after each encoding.
 
-        The whole image is encoded at each of the recipe's scales. One whose short side is at least
-        1280 pixels is also encoded in overlapping tiles at that size. The cosines of all are
-        averaged: tiles and large scales bring detail, the small one the context.
+        The whole image is encoded at each of the recipe's scales. With the recipe's ``tiles``, one
+        whose short side is at least 1280 pixels is also encoded in overlapping tiles at that size.
+        The cosines of all are averaged: tiles and large scales bring detail, the small one the
+        context.
+
+        Raises:
+            InputError: it is too large to be encoded as it is, as a recipe without ``image_size``
+                asks.
         """
         cosines = []
         for scale in self.recipe.scales:
             cosines.append(self._encode(self._whole(image, scale)))
             step()
-        if _large(image):
+        if self._tiles(image):
             cosines.append(self._tiled(image, step))
         language = _above(_mean([pair[0] for pair in cosines]), self.text_levels)
         visual = _above(_mean([pair[1] for pair in cosines]), self.reference_levels)
@@ -124,7 +132,12 @@ class Scorer:
             visual = torch.sigmoid(recipe.visual_gain * visual)
         return ScoreMaps(language, visual)
 
+    def _tiles(self, image: RGB) -> bool:
+        return self.recipe.tiles and bool(min(image.shape[:2]) >= LARGE)
+
     def _whole(self, image: RGB, scale: float) -> Tensor:
+        if self.recipe.image_size is None:
+            return images.to_tensor(_as_it_is(image, scale))[None]
         size = round(self.recipe.image_size * scale)
         height, width = images.short_side(image.shape, size)
         # A very long strip would need unbounded memory at a fixed short side.
@@ -154,8 +167,15 @@ class Scorer:
         return language, None if self.references is None else next(maps)
 
 
-def _large(image: RGB) -> bool:
-    return bool(min(image.shape[:2]) >= LARGE)
+def _as_it_is(image: RGB, scale: float) -> RGB:
+    """The image at a multiple of its own size, at least one cell; InputError if it is too large."""
+    height, width = (max(CELL, round(side * scale)) for side in image.shape[:2])
+    if height * width > MOST_AS_IT_IS:
+        raise InputError(
+            f"the recipe encodes an image as it is, but {height}x{width} pixels are too many for "
+            "that; shrink the image, or build the bank with recipe.replace(image_size=320)."
+        )
+    return images.resize(image, (height, width))
 
 
 def _grid(image: RGB) -> tuple[int, int]:

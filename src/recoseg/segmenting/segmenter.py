@@ -191,7 +191,8 @@ class Segmenter:
             sharpen: by this function of scores (C, H, W), the image at their size and settings.
         """
         refine = self._options.refine if refine is None else refine
-        working, chosen = decision.working_size(image), self._competitors(maps)
+        working = decision.working_size(image, self._bank.recipe.most_pixels)
+        chosen = self._competitors(maps)
         scores = maps.take(chosen).at(working)
         compared = scores
         if self._medians is not None:
@@ -227,7 +228,7 @@ class Segmenter:
 
     def _competitors(self, maps: ScoreMaps) -> Tensor:
         if self._options.shortlist is None or self._usual is None:
-            return decision.winning(maps)
+            return decision.winning(maps, self._bank.recipe.contenders)
         return decision.likely(maps, self._usual, self._options.shortlist)
 
     def _probabilities(self, image: RGB, scores: Tensor, sharpen: Sharpen | None) -> Tensor:

@@ -180,12 +180,13 @@ class Colours:
 
     names = pupils.NAMES
     digest = "colours"
+    identity = {"teacher": "colours"}  # noqa: RUF012
 
     def __call__(self, image, concepts=None, refine=None):
         return pupils.colour_segmenter(image)
 
 
-def test_a_student_learns_a_dataset_s_classes_from_their_parts(tmp_path, monkeypatch):
+def test_a_student_learns_a_dataset_s_classes_from_their_parts(tmp_path):
     """As COCO-Stuff's 27 of 171 names, from some of the images, each seen at the plan's size."""
     monkeypatch.setattr(
         "recoseg.learning.adaptation.teacher_facts", lambda teacher: {"of": "test"}, raising=False

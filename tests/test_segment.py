@@ -16,9 +16,8 @@ from recoseg.concepts.bank import ConceptBank
 from recoseg.concepts.concept import SHARES, Concept
 from recoseg.errors import BankError, ImageError, InputError, RecipeError, UnknownConcept
 from recoseg.models.model_set import Models
-from recoseg.recipe import CRF, Recipe
+from recoseg.recipe import CRF, LITE, Recipe
 from recoseg.segmenting.decision import (
-    CANDIDATES,
     WORKING_PIXELS,
     pick_winners,
     probability,
@@ -396,9 +395,9 @@ def test_candidates_are_the_largest_winners_anddecided_as_all_do_where_one_of_th
     image = np.kron(image[::8, ::8], np.ones((8, 8, 1), np.uint8))
     segment = segmenter([f"thing {i}" for i in range(150)], refine=False)
     maps = segment.scorer()(image)
-    chosen = winning(maps).tolist()
+    chosen = winning(maps, LITE.contenders).tolist()
     assert chosen == sorted(set(chosen))
-    assert 0 < len(chosen) <= CANDIDATES
+    assert 0 < len(chosen) <= LITE.contenders
     all_of_them = maps.at((96, 96)).argmax(dim=0).numpy()
     labels = segment(image).labels
     assert set(np.unique(labels)) <= set(chosen)
@@ -410,9 +409,9 @@ def test_candidates_are_the_largest_winners_anddecided_as_all_do_where_one_of_th
 
 
 def test_candidates_of_a_small_bank_are_all():
-    segment = segmenter([f"thing {i}" for i in range(CANDIDATES)])
+    segment = segmenter([f"thing {i}" for i in range(LITE.contenders)])
     maps = segment.scorer()(photo("red", "red"))
-    assert winning(maps).tolist() == list(range(CANDIDATES))
+    assert winning(maps, LITE.contenders).tolist() == list(range(LITE.contenders))
 
 
 def test_a_bank_of_more_than_256_concepts_has_16_bit_labels():

@@ -188,9 +188,6 @@ class Colours:
 
 def test_a_student_learns_a_dataset_s_classes_from_their_parts(tmp_path):
     """As COCO-Stuff's 27 of 171 names, from some of the images, each seen at the plan's size."""
-    monkeypatch.setattr(
-        "recoseg.learning.adaptation.teacher_facts", lambda teacher: {"of": "test"}, raising=False
-    )
     for number in range(4):
         paint(tmp_path / "photos" / f"{number}.png", "red", "green", size=96)
     table = dataclasses.replace(

@@ -45,9 +45,9 @@ def test_the_order_in_a_file_changes_nothing(stored, tmp_path, order):
 def test_an_encoder_s_weights_are_those_of_their_names(stored, tmp_path, monkeypatch, order):
     file = tmp_path / "other.pth"
     torch.save(ORDERS[order](stored), file)
-    truth = encoders.find("lite2").weights
+    truth = encoders.find_encoder("lite2").weights
     monkeypatch.setattr(type(IMAGE_WEIGHTS), "find", lambda self: file)
-    ours = encoders.find("lite2").weights
+    ours = encoders.find_encoder("lite2").weights
     assert list(ours) == list(truth)
     assert all(torch.equal(ours[name], truth[name]) for name in truth)
 

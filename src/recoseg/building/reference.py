@@ -14,7 +14,7 @@ from recoseg.building.cosegmenters import COSEGMENTERS
 from recoseg.building.sample import Sample
 from recoseg.building.spec import Request
 from recoseg.concepts.concept import Concept
-from recoseg.concepts.evidence import Evidence, Pictures, Seed, rounded
+from recoseg.concepts.evidence import Evidence, Pictures, Seed, round_digits
 from recoseg.errors import ArchiveError, ImageError
 from recoseg.index.index import Hit, Index
 from recoseg.io import images
@@ -111,7 +111,7 @@ def refer(
     evidence = Evidence(
         concept=request.name,
         seeds=_seeds(material, found),
-        agreement=rounded(found.agreement),
+        agreement=round_digits(found.agreement),
         archive=material.archive,
         excluded=tuple(sorted(request.exclude)),
         notes=tuple(material.notes),
@@ -165,7 +165,7 @@ def _fetch(material: Material, index: Index, hits: Sequence[Hit]) -> None:
     for hit in hits:
         try:
             photo = index.image(hit.id, at_least=material.at_least)
-            material.take(photo, hit.id, rounded(hit.score))
+            material.take(photo, hit.id, round_digits(hit.score))
         # An archive may lose a file at any time; the others still tell what the concept is.
         except (ArchiveError, ImageError, OSError) as error:
             material.notes.append(f"{hit.id} was left out: {error}")
@@ -175,6 +175,12 @@ def _seeds(material: Material, found: Cosegmentation) -> tuple[Seed, ...]:
     height, width = found.scores.shape[-2:]
     places, support = found.seeds.tolist(), found.support.tolist()
     return tuple(
-        Seed(id, score, rounded((column + 0.5) / width), rounded((row + 0.5) / height), rounded(s))
+        Seed(
+            id,
+            score,
+            round_digits((column + 0.5) / width),
+            round_digits((row + 0.5) / height),
+            round_digits(s),
+        )
         for (id, score), (row, column), s in zip(material.origins, places, support, strict=True)
     )

@@ -19,7 +19,7 @@ from recoseg.cli.measure_verbs import (
     Workers,
     print_report,
 )
-from recoseg.cli.measured import asked_protocol
+from recoseg.cli.measured import choose_protocol
 from recoseg.cli.output import Device, Json, Quiet, check_output_folder, show
 from recoseg.errors import InputError
 from recoseg.recipe import preset
@@ -92,7 +92,7 @@ def ablate(
     left_out = [_words("" if text == "none" else text) for text in contexts or ()]
     lists = (_numbers(sizes, int), _numbers(ks, int), _words(encoders), left_out)
     sweeps = Sweeps(grid, *lists, _numbers(unknown, float), seed, crossed=crossed)
-    shown = asked_protocol(protocol, words)
+    shown = choose_protocol(protocol, words)
     material = (found, Index.open(index), preset(recipe), sweeps, shown)
     report = run(*material, out=out, workers=workers, gallery=gallery, progress=not quiet)
     print_report(report, as_json)

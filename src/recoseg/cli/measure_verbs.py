@@ -10,7 +10,7 @@ import typer
 
 from recoseg.cli.concept_options import IndexOption
 from recoseg.cli.dataset_verbs import Classes, Listing, Name, Split, open_dataset
-from recoseg.cli.measured import USUAL, Measured, asked_protocol, protocol_names
+from recoseg.cli.measured import USUAL, Measured, choose_protocol, protocol_names
 from recoseg.cli.output import Device, Json, Quiet, check_output_folder, say, show
 from recoseg.evaluation.wordlists import LISTS
 from recoseg.recipe import PRESETS
@@ -95,7 +95,7 @@ def evaluate(
 
     check_output_folder(out)
     found = open_dataset(dataset, folder, protocol, split, classes, listing, limit)
-    shown = asked_protocol(protocol, words, bank)
+    shown = choose_protocol(protocol, words, bank)
     source = (bank, index, student, predictions or (), match)
     asked = Measured(*source, system or USUAL, recipe, device, quiet)
     panel = asked.panel(found, shown)

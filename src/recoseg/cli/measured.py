@@ -29,16 +29,16 @@ def protocol_names() -> list[str]:
     return [row["name"] for row in rows]
 
 
-def asked_protocol(name: str, words: str | None, bank: str | None = None) -> Protocol:
+def choose_protocol(name: str, words: str | None, bank: str | None = None) -> Protocol:
     """The protocol of a name, with the words asked for, or those of a bank."""
     from recoseg.evaluation import protocols
 
-    found = protocols.protocol(name).asked_by(words)
+    found = protocols.protocol(name).with_words(words)
     if bank is None:
         return found
     if words is not None:
         raise InputError("a bank was built by its own words; leave --words out, or use --index.")
-    return found.asked_by(protocols.BANK)
+    return found.with_words(protocols.BANK)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Measured:
         if self.bank is not None or self.index is not None:
             panels.append(self._rows(dataset, protocol))
         if self.student is not None:
-            panels.append(self._taught(self.student))
+            panels.append(self._student_row(self.student))
         panels += [self._made(given, dataset, protocol) for given in self.predictions]
         return Several(panels)
 
@@ -134,7 +134,7 @@ class Measured:
         material = (dataset.table, word_list(protocol.words), index, recipe)
         return build_bank(*material, models=models, progress=not self.quiet), models
 
-    def _taught(self, file: Path) -> Panel:
+    def _student_row(self, file: Path) -> Panel:
         from recoseg.evaluation.systems import Single
         from recoseg.student.student import Student
 

@@ -218,7 +218,7 @@ class ConceptBank(Contents, Mapping[str, Concept]):
 
     def __getitem__(self, name: str) -> Concept:
         if name not in self:
-            raise UnknownConcept(_unknown(name, self.names))
+            raise UnknownConcept(_suggest(name, self.names))
         return self._by_name[name]
 
     def __contains__(self, name: object) -> bool:
@@ -238,7 +238,7 @@ class ConceptBank(Contents, Mapping[str, Concept]):
         return f"ConceptBank({len(self)} concepts: {_list(self.names)}; recipe {self.recipe.name})"
 
 
-def _unknown(name: object, names: Sequence[str]) -> str:
+def _suggest(name: object, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"it holds {_list(names)}."
     return f"no concept {name!r} in the bank; {hint}"

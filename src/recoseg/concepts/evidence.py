@@ -194,6 +194,6 @@ class Evidence:
         return "\n".join([*lines, *self.notes[:2]])
 
 
-def rounded(value: float) -> float:
+def round_digits(value: float) -> float:
     """To four digits: what evidence keeps of a number."""
     return round(float(value), _DIGITS)

@@ -91,7 +91,7 @@ class Field:
 
     def refine(self, scores: Tensor | NDArray[np.floating[Any]], step: Step = quiet_step) -> Tensor:
         """As ``recoseg.crf.refine.refine``, for scores (C, H, W) of this field's size."""
-        values = _checked_scores(scores, self.size)
+        values = _check_scores(scores, self.size)
         unary = values.float().cpu().flatten(1)
         unary = (unary - unary.amax(0)).div_(self.crf.temperature)
         result = mean_field(unary, self.kernels, self.crf.iterations, step)
@@ -134,7 +134,7 @@ def _check_image(image: object) -> None:
         )
 
 
-def _checked_scores(scores: object, size: tuple[int, int]) -> Tensor:
+def _check_scores(scores: object, size: tuple[int, int]) -> Tensor:
     if isinstance(scores, np.ndarray) and scores.dtype in (np.float16, np.float32, np.float64):
         scores = torch.from_numpy(np.ascontiguousarray(scores))
     if not isinstance(scores, Tensor) or not scores.is_floating_point():

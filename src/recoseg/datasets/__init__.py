@@ -52,7 +52,7 @@ def available() -> list[DatasetEntry]:
 
 def detect(root: str | Path) -> str:
     """The name of the family whose layout a folder has; DatasetError if it has none."""
-    folder_ = _existing(root)
+    folder_ = _check_folder(root)
     for family in _FAMILIES:
         if family.present(folder_):
             return family.name
@@ -86,7 +86,7 @@ def open(
         DatasetError: not laid out so, a photo without mask or a mask without photo.
         InputError: no such dataset or variant.
     """
-    place = _existing(root)
+    place = _check_folder(root)
     family = FAMILIES.get(detect(place) if name == "auto" else name)
     if family is None:
         raise InputError(f"no dataset {name!r}; choose auto or one of {', '.join(FAMILIES)}.")
@@ -130,7 +130,7 @@ def _table(
     return loaded.table
 
 
-def _existing(root: str | Path) -> Path:
+def _check_folder(root: str | Path) -> Path:
     place = Path(root)
     if not place.is_dir():
         raise DatasetError(f"{root} is not a folder; give the one that holds the dataset.")

@@ -29,7 +29,7 @@ def _load(root: Path, split: str, listing: Path | None) -> LoadedSplit:
     labels = find_files(_home(root, _LABEL_HOMES, folder), (".png",))
     if which == "all" and listing is None:
         return LoadedSplit(pair_files(pictures, labels))
-    return LoadedSplit(pair_files(pictures, labels, listing or _curated(root, folder, which)))
+    return LoadedSplit(pair_files(pictures, labels, listing or _find_list(root, folder, which)))
 
 
 def _home(root: Path, homes: tuple[str, ...], folder: str) -> Path:
@@ -39,7 +39,7 @@ def _home(root: Path, homes: tuple[str, ...], folder: str) -> Path:
     raise DatasetError(f"{root} has no {homes[0]}/{folder}; unpack that part of COCO-Stuff there.")
 
 
-def _curated(root: Path, folder: str, which: str) -> Path:
+def _find_list(root: Path, folder: str, which: str) -> Path:
     if which not in _LISTS:
         raise DatasetError("the splits of cocostuff are val, val-7, val-all and the same of train.")
     for home in (root / "curated" / folder, root / "curated", root):

@@ -56,7 +56,7 @@ def _present(root: Path) -> bool:
     return (root / "images").is_dir() and (root / "masks").is_dir()
 
 
-def _detected(root: Path) -> bool:
+def _detect(root: Path) -> bool:
     return any(_present(place) for place in (root, root / "val", root / "train"))
 
 
@@ -85,7 +85,7 @@ FAMILY = Family(
     "folder",
     "images/* and masks/*.png with names.json or names.txt, also below <split>/",
     "val",
-    _detected,
+    _detect,
     load,
     None,
 )

@@ -64,7 +64,7 @@ def inspect(dataset: Dataset, *, workers: int = 2, progress: Progress = True) ->
 
     def look(sample: Sample) -> tuple[np.ndarray, tuple[int, int]] | str:
         try:
-            return _counted(dataset, sample)
+            return _count(dataset, sample)
         except (DatasetError, OSError) as error:
             return str(error)
 
@@ -87,7 +87,7 @@ def inspect(dataset: Dataset, *, workers: int = 2, progress: Progress = True) ->
     )
 
 
-def _counted(dataset: Dataset, sample: Sample) -> tuple[np.ndarray, tuple[int, int]]:
+def _count(dataset: Dataset, sample: Sample) -> tuple[np.ndarray, tuple[int, int]]:
     """Pixels of each class and of void, and the size; the photo's pixels are not decoded."""
     labels = dataset.labels(sample)
     with Image.open(sample.image) as image:

@@ -73,7 +73,7 @@ class ClassTable:
             )
         return decoded
 
-    def merged(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+    def merge_labels(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Classes of predicted names, both by index; -1 stays."""
         merged: NDArray[np.int32] = np.array([*self.merge, VOID], np.int32)[labels]
         return merged
@@ -141,10 +141,10 @@ def table(dataset: str, variant: str | None = None) -> ClassTable:
         [row["colour"] for row in rows] if "colour" in rows[0] else None,
         data["source"],
     )
-    return _grouped(made, rows, data["groups"]) if rules.get("merged") else made
+    return _group(made, rows, data["groups"]) if rules.get("merged") else made
 
 
-def _grouped(
+def _group(
     fine: ClassTable, rows: Sequence[Mapping[str, Any]], groups: Sequence[str]
 ) -> ClassTable:
     scored = plain(groups)

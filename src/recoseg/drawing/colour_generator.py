@@ -34,7 +34,7 @@ def generate_colours(count: int) -> NDArray[np.uint8]:
     light = _oklab(_linear(grid))[:, 0]
     grid = grid[(light > 0.38) & (light < 0.93)]
     chosen = [np.array(colour, np.uint8) for colour in _FIRST[:count]]
-    seen = _seen(grid)
+    seen = _simulate(grid)
     nearest = np.full(len(grid), np.inf)
     # White, black and grey are taken: the paper, the ink and the unknown.
     for taken in (*_FIRST, GREY, _WHITE, _BLACK):
@@ -47,12 +47,12 @@ def generate_colours(count: int) -> NDArray[np.uint8]:
 
 def _distance(seen: NDArray[np.float64], colour: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Perceived distance of every candidate (3 eyes, N, 3) from one colour: (N,)."""
-    apart = np.linalg.norm(seen - _seen(colour[None]), axis=-1)
+    apart = np.linalg.norm(seen - _simulate(colour[None]), axis=-1)
     nearest: NDArray[np.float64] = np.minimum(apart[0], 1.6 * apart[1:].min(axis=0))
     return nearest
 
 
-def _seen(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _simulate(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(N, 3) uint8 to OKLab (3, N, 3) for normal, red-blind and green-blind eyes.
 
     The simulations are those of Machado, Oliveira and Fernandes (2009) at full severity.

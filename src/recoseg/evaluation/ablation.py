@@ -130,7 +130,7 @@ class Bench:
             system=point.kind,
             models=plain,
         )
-        return Row.of(segmenter, point.refine, *_called(point))
+        return Row.of(segmenter, point.refine, *_name_row(point))
 
     def bank(self, point: Point) -> ConceptBank:
         """The bank of a point, with thresholds if it asks for them."""
@@ -164,7 +164,7 @@ class Bench:
         return self._loaded[key]
 
 
-def _called(point: Point) -> tuple[str, str]:
+def _name_row(point: Point) -> tuple[str, str]:
     """Name and label of a point's row."""
     if point.sweep != "grid":
         place = f"{point.x}, {point.line}" if point.line != "reco" else str(point.x)

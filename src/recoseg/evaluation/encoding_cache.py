@@ -24,15 +24,15 @@ def cache_encodings(models: Models, most_bytes: int = MOST_BYTES) -> Models:
     """
     shared: object = models.encoder
     if shared is models.dense and hasattr(models.dense, "dense_and_features"):
-        both: Any = _Remembered(models.dense, "dense_and_features", most_bytes)
+        both: Any = _CachingModel(models.dense, "dense_and_features", most_bytes)
         return Models(models.retrieval, both, both)
     # What is remembered is not run, so there is no pass for the other to share.
-    dense: Any = _Remembered(models.dense, "dense", most_bytes // 2)
-    encoder: Any = _Remembered(models.encoder, "features", most_bytes // 2)
+    dense: Any = _CachingModel(models.dense, "dense", most_bytes // 2)
+    encoder: Any = _CachingModel(models.encoder, "features", most_bytes // 2)
     return Models(models.retrieval, dense, encoder)
 
 
-class _Remembered:
+class _CachingModel:
     """Model proxy that caches the results of one function."""
 
     def __init__(self, model: Any, function: str, most_bytes: int) -> None:
@@ -54,13 +54,13 @@ class _Remembered:
             columns = made if isinstance(made, tuple) else (made,)
             for number, place in enumerate(new):
                 fresh[keys[place]] = tuple(column[number].clone() for column in columns)
-        maps = [fresh.get(key) or self._used(key) for key in keys]
+        maps = [fresh.get(key) or self._recall_kept(key) for key in keys]
         for key, parts in fresh.items():
             self._keep(key, parts)
         stacked = tuple(torch.stack(column) for column in zip(*maps, strict=True))
         return stacked[0] if len(stacked) == 1 else (stacked[0], stacked[1])
 
-    def _used(self, key: bytes) -> Maps:
+    def _recall_kept(self, key: bytes) -> Maps:
         self._kept.move_to_end(key)
         return self._kept[key]
 

@@ -141,7 +141,7 @@ class Run:
                 keys={system.name: self.key(system) for system in systems},
                 **facts,
             ),
-            dataset=results.described(self.dataset),
+            dataset=results.describe_dataset(self.dataset),
             protocol=self.protocol.to_dict(),
             systems=[
                 results.entry(

@@ -67,12 +67,12 @@ def _pictures(
     image, truth = dataset.read(sample)
     image, truth = protocol.image(image), protocol.labels(truth)
     colours = np.array(dataset.table.colours, np.uint8)
-    views: dict[str, RGB] = {"image": image, "truth": _laid_over(image, truth, colours)}
+    views: dict[str, RGB] = {"image": image, "truth": _overlay(image, truth, colours)}
     names = [system.name for system in panel.systems]
     columns = {s.name: _classes(s, report[s.name], dataset) for s in panel.systems}
     for name, labels in panel.run(image, sample, names, Clock()):
-        views[_VIEWS.get(name, name)] = _laid_over(image, columns[name][labels], colours)
-    return {view: _saved(picture, sample, view, out) for view, picture in views.items()}
+        views[_VIEWS.get(name, name)] = _overlay(image, columns[name][labels], colours)
+    return {view: _save(picture, sample, view, out) for view, picture in views.items()}
 
 
 def _classes(system: System, entry: Json, dataset: Dataset) -> NDArray[np.int64]:
@@ -88,11 +88,11 @@ def _classes(system: System, entry: Json, dataset: Dataset) -> NDArray[np.int64]
     return classes
 
 
-def _laid_over(image: RGB, labels: Labels, colours: NDArray[np.uint8]) -> RGB:
+def _overlay(image: RGB, labels: Labels, colours: NDArray[np.uint8]) -> RGB:
     return palette.overlay(image, labels, colours, 0.6)
 
 
-def _saved(picture: RGB, sample: Sample, view: str, out: Path) -> str:
+def _save(picture: RGB, sample: Sample, view: str, out: Path) -> str:
     name = f"{FOLDER}/{sample.id.replace('/', '__')}-{view}.jpg"
     durable.make_folder(out / FOLDER)
     save_image(out / name, picture, quality=88)

@@ -41,9 +41,9 @@ class Predictions:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; give the one that holds the label maps.")
         self._protocol = protocol
-        self._files = _matched(folder, dataset)
+        self._files = _match_files(folder, dataset)
         named = match == "name"
-        self._ids, names = _meaning(folder, dataset.table) if named else _clusters()
+        self._ids, names = _read_meaning(folder, dataset.table) if named else _clusters()
         stamps = sorted(_stamp(file) for file in self._files.values())
         key = digest(stamps, named, names)
         recipe = {"folder": str(folder)}
@@ -73,7 +73,7 @@ class Predictions:
         return labels
 
 
-def _matched(folder: Path, dataset: Dataset) -> dict[str, Path]:
+def _match_files(folder: Path, dataset: Dataset) -> dict[str, Path]:
     """Each sample's file: of the same path below the folder, or of the same name anywhere."""
     files = find_files(folder, _SUFFIXES)
     by_name: dict[str, list[Path]] = {}
@@ -95,7 +95,7 @@ def _matched(folder: Path, dataset: Dataset) -> dict[str, Path]:
     return matched
 
 
-def _meaning(folder: Path, table: ClassTable) -> tuple[dict[int, int], tuple[str, ...]]:
+def _read_meaning(folder: Path, table: ClassTable) -> tuple[dict[int, int], tuple[str, ...]]:
     """Index of each id, and the names the indices stand for."""
     places = (folder, folder.parent)
     files = [p / name for p in places for name in ("names.json", "names.txt")]

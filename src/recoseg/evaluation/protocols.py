@@ -69,18 +69,18 @@ class Protocol:
 
     def image(self, image: RGB) -> RGB:
         """An image (H, W, 3) in the protocol's geometry."""
-        return np.asarray(self._fitted(Image.fromarray(image), _RESAMPLING[self.resampling]))
+        return np.asarray(self._resize(Image.fromarray(image), _RESAMPLING[self.resampling]))
 
     def labels(self, labels: Labels) -> NDArray[np.int32]:
         """A label map (H, W) in the same geometry, from nearest pixels."""
         picture = Image.fromarray(np.ascontiguousarray(labels, np.int32))
-        return np.asarray(self._fitted(picture, Image.Resampling.NEAREST))
+        return np.asarray(self._resize(picture, Image.Resampling.NEAREST))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with the geometry in words."""
         return {**asdict(self), "geometry": self.geometry}
 
-    def asked_by(self, words: str | None) -> Protocol:
+    def with_words(self, words: str | None) -> Protocol:
         """With another word list; None changes nothing, ``"bank"`` is a bank built before."""
         return self if words is None else replace(self, words=words)
 
@@ -92,7 +92,7 @@ class Protocol:
         crop = f", centre crop {self.crop}" if self.crop else ""
         return f"short side {self.short_side}{crop}, {self.resampling}"
 
-    def _fitted(self, picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
+    def _resize(self, picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
         if self.short_side is None:
             return picture
         # The long side is rounded down, as torchvision's Resize of the paper's evaluation does.

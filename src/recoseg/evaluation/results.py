@@ -99,7 +99,7 @@ class Report:
         return cls(**{key: data[key] for key in cls.__dataclass_fields__ if key in data})
 
 
-def described(dataset: Dataset) -> dict[str, Any]:
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """A dataset as a report tells of it."""
     return {
         "name": dataset.name,
@@ -129,7 +129,7 @@ def entry(
     classes = dataset.table.classes
     total = functools.reduce(operator.add, images())
     columns = hungarian(total.confusion) if system.matched else None
-    total = _named(total, columns)
+    total = _name_clusters(total, columns)
     found = scores(total)
     return {
         "name": system.name,
@@ -143,10 +143,10 @@ def entry(
         "confusion": total.confusion[:, :-1].tolist(),
         "no_class": total.confusion[:, -1].tolist(),
         "per_image": [
-            {"id": sample.id, "miou": _number(scores(_named(one, columns)).miou)}
+            {"id": sample.id, "miou": _number(scores(_name_clusters(one, columns)).miou)}
             for sample, one in zip(dataset, images(), strict=True)
         ],
-        "matching": _matching(classes, columns),
+        "matching": _describe_matching(classes, columns),
     }
 
 
@@ -164,7 +164,7 @@ def _printed(system: System, published: Sequence[Json]) -> dict[str, float | Non
     return None
 
 
-def _named(counts: Counts, columns: NDArray[np.int64] | None) -> Counts:
+def _name_clusters(counts: Counts, columns: NDArray[np.int64] | None) -> Counts:
     return counts if columns is None else counts.take(columns)
 
 
@@ -183,7 +183,7 @@ def _per_class(classes: Sequence[str], found: Scores, total: Counts) -> list[dic
     ]
 
 
-def _matching(
+def _describe_matching(
     classes: Sequence[str], columns: NDArray[np.int64] | None
 ) -> dict[str, int | None] | None:
     if columns is None:

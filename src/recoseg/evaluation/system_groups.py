@@ -126,8 +126,8 @@ def _encoding(segmenter: Segmenter) -> object:
 def _maps(segmenters: Sequence[Segmenter], image: RGB) -> list[ScoreMaps]:
     """Each segmenter's maps of one image, encoded once for all."""
     scorers = [segmenter.scorer() for segmenter in segmenters]
-    texts, text_rows = _stacked([_with_levels(s.texts, s.text_levels) for s in scorers])
-    references, reference_rows = _stacked(
+    texts, text_rows = _stack([_with_levels(s.texts, s.text_levels) for s in scorers])
+    references, reference_rows = _stack(
         [_with_levels(s.references, s.reference_levels) for s in scorers]
     )
     vectors = [None if part is None else part[:, :-1] for part in (texts, references)]
@@ -146,7 +146,7 @@ def _with_levels(vectors: Tensor | None, levels: Tensor | None) -> Tensor | None
     return torch.cat([vectors, levels.to(vectors)[:, None]], dim=1)
 
 
-def _stacked(parts: Sequence[Tensor | None]) -> tuple[Tensor | None, list[slice | None]]:
+def _stack(parts: Sequence[Tensor | None]) -> tuple[Tensor | None, list[slice | None]]:
     """All different parts in one (N, d), and where each part's rows are."""
     places: dict[bytes, slice] = {}
     different: list[Tensor] = []

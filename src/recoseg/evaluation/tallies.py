@@ -68,7 +68,7 @@ class Tallies:
         with durable.report_write_errors(Path(FILE)):
             self._connection.execute(
                 "INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?)",
-                (key, image, stamp, _packed(counts)),
+                (key, image, stamp, _pack(counts)),
             )
 
     def counts(self, key: str, images: Sequence[str], shape: tuple[int, int]) -> Iterator[Counts]:
@@ -77,10 +77,10 @@ class Tallies:
             (packed,) = self._connection.execute(
                 "SELECT counts FROM tally WHERE key = ? AND image = ?", (key, image)
             ).fetchone()
-            yield _unpacked(packed, *shape)
+            yield _unpack(packed, *shape)
 
 
-def _packed(counts: Counts) -> bytes:
+def _pack(counts: Counts) -> bytes:
     """Places and values of what is not zero; a few hundred bytes for most images."""
     tables = (counts.confusion, counts.shared, counts.truth_band, counts.predicted_band)
     flat = np.concatenate([table.ravel() for table in tables])
@@ -88,7 +88,7 @@ def _packed(counts: Counts) -> bytes:
     return zlib.compress(np.stack([places, flat[places]]).astype("<i8").tobytes())
 
 
-def _unpacked(packed: bytes, classes: int, predictions: int) -> Counts:
+def _unpack(packed: bytes, classes: int, predictions: int) -> Counts:
     wide = predictions + 1
     ends = np.cumsum([classes * wide, classes * wide, classes, wide])
     flat: Matrix = np.zeros(ends[-1], np.int64)

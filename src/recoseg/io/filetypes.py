@@ -61,7 +61,7 @@ def describe_counts(found: Mapping[str, int]) -> str:
     counts = _by_kind(found)
     if not counts:
         return "no file at all"
-    parts = [_counted(kind, count) for kind, count in counts.most_common(_SHOWN)]
+    parts = [_describe_count(kind, count) for kind, count in counts.most_common(_SHOWN)]
     rest = counts.total() - sum(count for _, count in counts.most_common(_SHOWN))
     if rest:
         parts.append("1 other" if rest == 1 else f"{rest:,} others")
@@ -100,7 +100,7 @@ def _by_kind(found: Mapping[str, int]) -> Counter[Kind | str]:
     return counts
 
 
-def _counted(kind: Kind | str, count: int) -> str:
+def _describe_count(kind: Kind | str, count: int) -> str:
     if isinstance(kind, Kind):
         return f"{count:,} {kind.one if count == 1 else kind.many}"
     named = f"{printable(kind)} file" if kind else "file without suffix"

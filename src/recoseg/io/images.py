@@ -149,7 +149,7 @@ def _foreign(error: Exception) -> bool:
 
 
 def _decode(source: str | Path | bytes, label: str, at_least: int | None, max_pixels: int) -> RGB:
-    stream = io.BytesIO(source) if isinstance(source, bytes) else _existing(Path(source), label)
+    stream = io.BytesIO(source) if isinstance(source, bytes) else _check_file(Path(source), label)
     if isinstance(source, bytes) and not source:
         raise ImageError(f"{label} is empty (0 bytes); check the file or leave it out.")
     with Image.open(stream, formats=FORMATS) as image:
@@ -159,7 +159,7 @@ def _decode(source: str | Path | bytes, label: str, at_least: int | None, max_pi
         return _to_rgb(image, label, max_pixels)
 
 
-def _existing(path: Path, label: str) -> Path:
+def _check_file(path: Path, label: str) -> Path:
     try:
         status = path.stat()
     except FileNotFoundError:

@@ -127,10 +127,10 @@ def share_norms(network: nn.Module) -> None:
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, _shared(child))
+                setattr(module, name, _share(child))
 
 
-def _shared(norm: nn.BatchNorm2d) -> SharedNorm:
+def _share(norm: nn.BatchNorm2d) -> SharedNorm:
     shared = SharedNorm(norm.num_features, norm.eps, norm.momentum)
     shared.load_state_dict(norm.state_dict())
     for name, child in norm.named_children():

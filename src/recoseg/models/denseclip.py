@@ -109,7 +109,7 @@ def _positions(embedding: Tensor, native: tuple[int, int], grid: tuple[int, int]
 
 def _value(block: Any, tokens: Tensor) -> Tensor:
     """The block with each token's attention on itself alone."""
-    value = _projected(block, tokens)[2]
+    value = _project(block, tokens)[2]
     tokens = tokens + block.ls_1(block.attn.out_proj(value))
     mixed: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
     return mixed
@@ -119,13 +119,13 @@ def _self_attention(block: Any, tokens: Tensor) -> Tensor:
     """Query-query attention, without the residual path and the MLP (ClearCLIP, ECCV 2024)."""
     count, length, _ = tokens.shape
     heads = (count, length, block.attn.num_heads, -1)
-    query, _, value = (x.reshape(heads).transpose(1, 2) for x in _projected(block, tokens))
+    query, _, value = (x.reshape(heads).transpose(1, 2) for x in _project(block, tokens))
     mixed = F.scaled_dot_product_attention(query, query, value).transpose(1, 2).flatten(2)
     out: Tensor = block.ls_1(block.attn.out_proj(mixed))
     return out
 
 
-def _projected(block: Any, tokens: Tensor) -> tuple[Tensor, ...]:
+def _project(block: Any, tokens: Tensor) -> tuple[Tensor, ...]:
     """Queries, keys and values (B, N, d) of a block's attention."""
     attention = block.attn
     together = F.linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)

@@ -48,17 +48,17 @@ class Models:
     @functools.cached_property
     def retrieval(self) -> JointModel:
         """Embeds the archive and the names."""
-        return _called(self._retrieval)
+        return _resolve(self._retrieval)
 
     @functools.cached_property
     def dense(self) -> JointModel:
         """Scores pixels by language (DenseCLIP)."""
-        return _called(self._dense)
+        return _resolve(self._dense)
 
     @functools.cached_property
     def encoder(self) -> PatchEncoder:
         """Gives the pixels that are co-segmented."""
-        return _called(self._encoder)
+        return _resolve(self._encoder)
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -79,5 +79,5 @@ class Models:
                 )
 
 
-def _called(given: T | Callable[[], T]) -> T:
+def _resolve(given: T | Callable[[], T]) -> T:
     return cast(T, given() if isinstance(given, FunctionType) else given)

@@ -35,7 +35,7 @@ class TimmEncoder:
     def __init__(self, id: ModelId, model: Any, digest: str, device: torch.device) -> None:
         self.id = str(id)
         self.device = device
-        self._tokens = _is_vit(model)
+        self._tokens = _has_patches(model)
         self._cells = id.option("cells", CELLS)
         positions = id.option("positions", POSITIONS)
         if positions == POSITIONS[1]:
@@ -172,7 +172,7 @@ def _near(name: str) -> str:
     return near(name, tagged or timm.list_models(pretrained=True))
 
 
-def _is_vit(model: Any) -> bool:
+def _has_patches(model: Any) -> bool:
     return hasattr(model, "num_prefix_tokens") and hasattr(model, "patch_embed")
 
 

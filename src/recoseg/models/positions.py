@@ -24,23 +24,23 @@ def keep_plain(model: Any, id: str) -> None:
     table = getattr(model, "pos_embed", None)
     if not isinstance(table, Tensor) or table.ndim != 3 or getattr(model, "no_embed_class", True):
         raise UnknownModel(f"{id}: this network has no positions to be kept plain; leave that out.")
-    model._pos_embed = types.MethodType(_positioned, model)
+    model._pos_embed = types.MethodType(_add_positions, model)
 
 
-def _positioned(model: Any, patches: Tensor) -> Tensor:
+def _add_positions(model: Any, patches: Tensor) -> Tensor:
     """Patches (B, h, w, d) to tokens (B, prefix + h*w, d) with their positions added."""
     batch, height, width, _ = patches.shape
     names = ("cls_token", "dist_token", "reg_token")
     prefix = [t.expand(batch, -1, -1) for n in names if (t := getattr(model, n, None)) is not None]
     tokens = torch.cat([*prefix, patches.flatten(1, 2)], dim=1)
-    table = interpolated(
+    table = interpolate_positions(
         model.pos_embed, model.num_prefix_tokens, model.patch_embed.grid_size, (height, width)
     )
     dropped: Tensor = model.pos_drop(tokens + table)
     return dropped
 
 
-def interpolated(
+def interpolate_positions(
     table: Tensor, prefix: int, native: tuple[int, int], grid: tuple[int, int]
 ) -> Tensor:
     """(1, prefix + h*w, d) at the native grid to another one; the prefix stays."""

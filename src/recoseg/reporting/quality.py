@@ -177,12 +177,12 @@ def judge_concepts(concepts: Sequence[Concept]) -> list[Quality]:
     texts = unit(torch.stack([concept.text for concept in concepts]))
     near, words = (references @ references.T).tolist(), (texts @ texts.T).tolist()
     return [
-        _judged(concept, usual, _neighbours(i, concepts, near[i], words[i]))
+        _judge(concept, usual, _neighbours(i, concepts, near[i], words[i]))
         for i, concept in enumerate(concepts)
     ]
 
 
-def _judged(concept: Concept, usual: float, neighbours: tuple[Neighbour, ...]) -> Quality:
+def _judge(concept: Concept, usual: float, neighbours: tuple[Neighbour, ...]) -> Quality:
     evidence = concept.evidence
     seeds = evidence.seeds if evidence is not None else ()
     scores = [seed.score for seed in seeds if seed.score is not None]

@@ -89,7 +89,8 @@ def thumb(id: str, photo: str, service: Serving, size: Size = 256) -> Response:
     opened = service.catalogue.open(id)
     try:
         with pictures.DRAWING:
-            return pictures.photo(pictures.fitted(opened.image(photo, at_least=size), size))
+            small = pictures.fit_within(opened.image(photo, at_least=size), size)
+            return pictures.jpeg_response(small)
     except ArchiveError as error:
         raise Missing(str(error)) from error
     except RecosegError:

@@ -30,7 +30,7 @@ Size = Annotated[int, Query(ge=16, le=1024)]
 @router.get("/banks", response_model=list[schemas.BankRow])
 def banks(service: Serving) -> list[dict[str, Any]]:
     """All banks with their concepts, the shipped one first; a student stands among them."""
-    rows = [_described(entry) for entry in service.shelf.entries()]
+    rows = [_describe(entry) for entry in service.shelf.entries()]
     if service.segmenters.student is not None:
         names = service.segmenters.student.names
         words = {name: (name,) for name in names}
@@ -105,7 +105,7 @@ def heat(draft: str, photo: str, service: Serving, size: Size = 256) -> Response
     place = found.place(photo)
     if found.evidence.pictures is None:
         raise Missing("this draft keeps no pictures; build it again.")
-    return pictures.drawing(found.evidence.pictures.layer(place, size))
+    return pictures.png_response(found.evidence.pictures.layer(place, size))
 
 
 @router.get("/drafts/{draft}/photos/{photo:path}/photo.jpg", **pictures.JPEG)
@@ -114,7 +114,7 @@ def photo(draft: str, photo: str, service: Serving, size: Size = 360) -> Respons
     try:
         with pictures.DRAWING:
             square = service.drafts.square(service.drafts.find(draft), photo, size)
-            return pictures.photo(square)
+            return pictures.jpeg_response(square)
     except ArchiveError as error:
         raise Missing(str(error)) from error
 
@@ -158,7 +158,7 @@ def _words(given: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
-def _described(entry: BankEntry) -> dict[str, Any]:
+def _describe(entry: BankEntry) -> dict[str, Any]:
     words = {c.name: c.aliases for c in entry.bank.concepts}
     return _row(entry.id, entry.name, words, shipped=entry.shipped, calibrated=entry.calibrated)
 

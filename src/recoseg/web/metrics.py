@@ -77,12 +77,12 @@ class CountingMiddleware:
         try:
             await self.app(scope, receive, noted)
         finally:
-            method, route = _named(scope)
+            method, route = _name_request(scope)
             self.metrics.requests.labels(method, route, status).inc()
             self.metrics.seconds.labels(route).observe(time.perf_counter() - start)
 
 
-def _named(scope: Scope) -> tuple[str, str]:
+def _name_request(scope: Scope) -> tuple[str, str]:
     """Method and pattern; only what is known becomes a name, or strangers could make millions."""
     pattern = getattr(scope.get("route"), "path", None)
     if pattern is None:

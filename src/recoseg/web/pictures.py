@@ -29,18 +29,18 @@ def jpeg(image: RGB) -> bytes:
     return encode_image(image, "JPEG", quality=90)
 
 
-def fitted(image: RGB, size: int) -> RGB:
+def fit_within(image: RGB, size: int) -> RGB:
     """The whole image with its long side at most ``size`` pixels."""
     small = Image.fromarray(image)
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
     return np.asarray(small)
 
 
-def photo(image: RGB) -> Response:
+def jpeg_response(image: RGB) -> Response:
     """The answer that is a JPEG file."""
     return Response(jpeg(image), media_type="image/jpeg", headers=KEEP)
 
 
-def drawing(image: Image.Image | NDArray[np.uint8]) -> Response:
+def png_response(image: Image.Image | NDArray[np.uint8]) -> Response:
     """The answer that is a PNG file."""
     return Response(encode_image(image), media_type="image/png", headers=KEEP)

@@ -48,7 +48,7 @@ class Results:
     def make(self, data: bytes, name: str, order: Order, step: Step) -> dict[str, Any]:
         """Segment an encoded image and keep what came of it; what ``result.json`` says."""
         start = time.perf_counter()
-        seen = self._seen(data, name, order, step)
+        seen = self._segment(data, name, order, step)
         id = secrets.token_hex(8)
         facts = to_json(id, seen, order.bank, time.perf_counter() - start)
         home = self._folder / id
@@ -101,7 +101,7 @@ class Results:
             self._kept.pop(id, None)
         shutil.rmtree(home, ignore_errors=True)
 
-    def _seen(self, data: bytes, name: str, order: Order, step: Step) -> Segmentation:
+    def _segment(self, data: bytes, name: str, order: Order, step: Step) -> Segmentation:
         """As the segmenter would itself, but for maps that are still there from the last time."""
         image = images.read(data, max_pixels=self.max_pixels, name=name)
         segmenter, refined = self.segmenters.get(order), order.options.refine

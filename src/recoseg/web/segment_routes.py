@@ -71,14 +71,14 @@ def labels(id: str, service: Serving, plain: bool = False) -> Response:
     path = service.results.file(id, "labels.png")
     if not plain:
         return _file(path)
-    return pictures.drawing(np.asarray(Image.open(path)))
+    return pictures.png_response(np.asarray(Image.open(path)))
 
 
 @router.get("/results/{id}/overlay.png", **pictures.PNG)
 def overlay(id: str, service: Serving, opacity: Opacity = 0.5) -> Response:
     """The photo with the labels' colours laid over."""
     with pictures.DRAWING:
-        return pictures.drawing(service.results.open(id).overlay(opacity))
+        return pictures.png_response(service.results.open(id).overlay(opacity))
 
 
 @router.get("/results/{id}/confidence.png", **pictures.PNG)

@@ -28,7 +28,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
         KeyboardInterrupt: it was ended.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    with _listening(settings) as listening:
+    with _listen(settings) as listening:
         app = create(settings)
         try:
             _serve(app, settings, listening, say)
@@ -66,7 +66,7 @@ def address(settings: Settings, port: int) -> str:
     return f"http://{host}:{port}/{secret}"
 
 
-def _listening(settings: Settings) -> socket.socket:
+def _listen(settings: Settings) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         return socket.create_server((settings.host, settings.port), family=family)

@@ -139,3 +139,12 @@ def test_ci_runs_the_checks_and_the_readme_s_test_command():
     assert os.access(script, os.X_OK)
     assert "set -euo pipefail" in lines
     assert lines[-2:] == ["make check", "make test"]
+
+
+def test_a_segmenter_loads_no_archive_and_no_database():
+    code = "import json, sys, recoseg.segmenting.segmenter; print(json.dumps(sorted(sys.modules)))"
+    loaded = set(json.loads(python(code)))
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("recoseg.")}
+    assert "segmenting" in rooms
+    assert rooms.isdisjoint({"index", "datasets", "building", "student", "runs", "learning", "web"})
+    assert loaded.isdisjoint({"sqlite3", "recoseg.io.tars", "recoseg.io.archive", "typer"})

@@ -19,6 +19,7 @@ from recoseg.models.model_set import Models
 from recoseg.recipe import CRF, LITE, Recipe
 from recoseg.segmenting.decision import (
     WORKING_PIXELS,
+    medians,
     pick_winners,
     probability,
     winning,
@@ -584,13 +585,27 @@ def test_confidence_is_of_the_scores_where_the_recipe_says_so():
         np.testing.assert_allclose(seen.confidence, expected.numpy(), atol=1e-6)
 
 
-def test_confidence_of_a_large_image_is_that_of_its_bands():
-    probabilities = torch.rand(5, 20, 30).softmax(dim=0)
-    labels = np.random.default_rng(0).integers(0, 5, (611, 457))
-    whole = upsample(probabilities[None], (611, 457))[0]
+@pytest.mark.parametrize("height", [255, 256, 257, 511, 512, 513, 611])
+def test_every_row_of_a_large_image_is_that_of_the_whole(height):
+    """Bands end everywhere: before, on and after their last row."""
+    probabilities, size = torch.rand(5, 20, 30).softmax(dim=0), (height, 45)
+    whole = upsample(probabilities[None], size)[0]
+    labels = np.random.default_rng(0).integers(0, 5, size)
     expected = whole.gather(0, torch.from_numpy(labels)[None])[0]
-    found = probability(probabilities, labels, (611, 457))
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(probability(probabilities, labels, size), expected, atol=1e-6)
+    winners, confidence = pick_winners(probabilities, size)
+    np.testing.assert_allclose(confidence, whole.amax(dim=0), atol=1e-6)
+    np.testing.assert_allclose(probability(probabilities, winners, size), confidence, atol=1e-6)
+
+
+def test_medians_are_the_scores_that_half_of_the_archive_does_not_reach():
+    levels = {name: [0.1 * i + share for share in SHARES] for i, name in enumerate(NAMES)}
+    bank = bank_of(thresholds=dict.fromkeys(NAMES, 0.9))
+    assert medians(bank) is None
+    partly = bank.put(dataclasses.replace(bank["red"], levels=levels["red"]))
+    assert medians(partly) is None
+    bank = bank.put(*(dataclasses.replace(bank[n], levels=levels[n]) for n in NAMES))
+    np.testing.assert_allclose(medians(bank), [0.5, 0.6, 0.7, 0.8])
 
 
 @pytest.mark.parametrize("temperature", [0, -1, float("nan"), "warm"])

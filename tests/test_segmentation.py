@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -178,3 +179,42 @@ def test_saving_again_replaces_the_file(tmp_path):
     result = segmentation(seed=2)
     result.save(tmp_path / "a.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), result.labels)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("labels", np.zeros((4, 6, 1), np.uint8), r"shape \(H, W\), not uint8 of shape \(4, 6, 1"),
+        ("labels", np.zeros((40, 60), np.int64), "unsigned integers of shape .*, not int64"),
+        ("labels", np.zeros((0, 60), np.uint8), r"not uint8 of shape \(0, 60\)"),
+        ("labels", np.full((40, 60), 3, np.uint8), "go up to 3 and there are 3 names"),
+        ("confidence", np.zeros((60, 40), np.float32), r"shape \(40, 60\) .*, not \(60, 40\)"),
+        ("image", np.zeros((40, 60), np.uint8), r"shape \(40, 60, 3\) .*, not \(40, 60\)"),
+        ("image", np.zeros((20, 30, 3), np.uint8), r"not \(20, 30, 3\)"),
+        ("maps", torch.zeros(10, 15), r"shape \(3, h, w\), .*, not \(10, 15\)"),
+        ("maps", torch.zeros(2, 10, 15), r"shape \(3, h, w\), .*, not \(2, 10, 15\)"),
+    ],
+)
+def test_fields_that_do_not_fit_are_told_with_their_shapes(field, value, words):
+    with pytest.raises(InputError, match=words) as caught:
+        dataclasses.replace(segmentation(), **{field: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_has_no_map_and_maps_may_be_left_out():
+    names = (*NAMES, UNKNOWN)
+    for count in (4, 3, 0):
+        assert segmentation(names, maps=torch.zeros(count, 5, 5)).names == names
+    with pytest.raises(InputError, match="maps must have the shape"):
+        segmentation(names, maps=torch.zeros(2, 5, 5))
+
+
+def test_a_segmentation_is_shown_in_one_short_line():
+    labels = np.zeros((40, 60))
+    labels[:10] = 1
+    names = ("sky", "tree", "road", "car", UNKNOWN)
+    assert repr(segmentation(names[:3], labels=labels)) == (
+        "Segmentation(40x60; 2 of 3 names: sky 75%, tree 25%)"
+    )
+    assert repr(segmentation(names)).startswith("Segmentation(40x60; 5 of 5 names: ")
+    assert repr(segmentation(names)).endswith("%, ...)")

@@ -48,6 +48,21 @@ def test_bfloat16_stays_within_the_bound_that_screening_trusts(shape, ceiling):
     assert (rough - exact).abs().max() <= bound + 1e-9
 
 
+def test_a_few_heavy_pixels_do_not_narrow_the_bound():
+    """Rounding errs by the largest weight of an image, however small the others are."""
+    generator = torch.Generator().manual_seed(0)
+    centre = torch.randn(1, 128, 1, 1, generator=generator)
+    for _ in range(10):
+        # Nearly alike, so that bfloat16 ranks the pixels wrongly.
+        features = centre + 0.2 * torch.randn(4, 128, 12, 12, generator=generator)
+        weights = torch.full((4, 12, 12), 1e-4)
+        weights[:, 6, 6] = 1
+        got = support.screened(features, weights, None).flatten(1)
+        exact = support.scores(features, weights, None, torch.float64).flatten(1)
+        torch.testing.assert_close(got.amax(1), exact.amax(1), atol=1e-6, rtol=0)
+        assert torch.equal(got.argmax(1), exact.argmax(1))
+
+
 def test_only_the_candidates_are_scored_again(monkeypatch):
     features, weights = problem(6, 64, 8, 8, 0, common=1.0)
     counted = []

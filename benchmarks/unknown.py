@@ -1,7 +1,7 @@
 """How good ``unknown`` is: ``python benchmarks/unknown.py DATA --index PATH``.
 
 Half of the classes of ``msrc`` are named, the other half are what the segmenter has never heard of.
-For each quantile of the calibrated thresholds: the share of the pixels of unnamed classes that it
+For each strictness of the calibrated thresholds: the share of the pixels of unnamed classes that it
 calls unknown (to be high), that of named ones (to be low), and the accuracy on the latter among
 pixels that it does name. Both halves take their turn. Full resolution, no CRF.
 """
@@ -25,7 +25,7 @@ from recoseg.io.progress import track
 from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
 
-QUANTILES = (0.5, 0.7, 0.8, 0.85, 0.9, 0.95)
+STRICTNESSES = (0.5, 0.7, 0.8, 0.85, 0.9, 0.95)
 PLAIN = "plain"
 SUMS = ("unnamed", "unnamed unknown", "named", "named unknown", "named right", "named right plain")
 
@@ -39,18 +39,18 @@ def main() -> None:
     args = parser.parse_args()
     index = material.archive_index(args.data, args.index)
     dataset, models = material.msrc(args.data), Models.load(LITE)
-    sums = {q: dict.fromkeys(SUMS, 0) for q in QUANTILES}
+    sums = {q: dict.fromkeys(SUMS, 0) for q in STRICTNESSES}
     for half in (0, 1):
         named = dataset.table.names[half::2]
         bank = ConceptBank.build(named, index, LITE, models=models)
         rows = [Row.of(Segmenter(bank, models=models), False, PLAIN)]
-        for q in QUANTILES:
-            strict = calibrate(bank, index, quantile=q, models=models, progress=False)
+        for q in STRICTNESSES:
+            strict = calibrate(bank, index, strictness=q, models=models, progress=False)
             rows.append(Row.of(Segmenter(strict, models=models, unknown=True), False, str(q)))
         add(sums, dataset, Rows(rows), args.every)
     table = {str(q): figures(found) for q, found in sums.items()}
     for q, row in table.items():
-        print(f"quantile {q:5} " + "  ".join(f"{name} {value}" for name, value in row.items()))
+        print(f"strictness {q:5} " + "  ".join(f"{name} {value}" for name, value in row.items()))
     if args.out is not None:
         facts = {**machine.described(), "every": args.every}
         args.out.write_text(json.dumps({**facts, "quantiles": table}, indent=1) + "\n")
@@ -67,7 +67,7 @@ def add(sums: dict[float, dict[str, int]], dataset: Dataset, panel: Rows, every:
         found = dict(panel.run(image, sample, wanted, Clock()))
         to_class = np.array([*named_classes, -1])
         right = named & (to_class[found[PLAIN]] == truth)
-        for q in QUANTILES:
+        for q in STRICTNESSES:
             unknown = found[str(q)] >= len(named_classes)
             masks = (unnamed, unnamed & unknown, named, named & unknown, right & ~unknown, right)
             for name, mask in zip(SUMS, masks, strict=True):

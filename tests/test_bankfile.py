@@ -11,13 +11,13 @@ import torch
 
 from recoseg.concepts.bank import ConceptBank
 from recoseg.concepts.bankfile import SEAL
-from recoseg.concepts.concept import SHARES
+from recoseg.concepts.concept import STRICTNESSES
 from recoseg.errors import BankError, InputError, RecosegError
 from recoseg.io import sealed
 from tests.test_concepts import Memory, archive, assert_same, build, models, picture
 
 __all__ = ["models"]
-LEVELS = tuple(0.1 + 0.2 * share for share in SHARES)
+LEVELS = tuple(0.1 + 0.2 * share for share in STRICTNESSES)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def bank(models):
         {"rot": ["red", "black"], "blue": ["blue"], "größe, 大": ["white"]},
         index, models, exclude={"blue": ["blue2.png"]}, examples={"mine": [picture("red")]},
     )  # fmt: skip
-    made = made.put(dataclasses.replace(made["mine"], levels=LEVELS))
+    made = made.put(dataclasses.replace(made["mine"], thresholds=LEVELS))
     return made.with_thresholds({"rot": 0.1 + 0.2, "mine": -1e-9})
 
 
@@ -44,11 +44,11 @@ def test_float32_is_exact(bank, tmp_path):
 
 def test_levels_come_back_and_may_be_absent(bank, tmp_path):
     again = ConceptBank.open(bank.save(tmp_path / "a.bank"))
-    assert again["mine"].levels == LEVELS
-    assert again["rot"].levels is None
+    assert again["mine"].thresholds == LEVELS
+    assert again["rot"].thresholds is None
     rows = [{"name": f"n{i}", "aliases": ["x"], "threshold": 0.5} for i in range(5)]
     older = ConceptBank.open(forge(bank, tmp_path / "x.bank", concepts=rows))
-    assert [c.levels for c in older.concepts] == [None] * 4
+    assert [c.thresholds for c in older.concepts] == [None] * 4
     assert older["n0"].threshold == 0.5
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from recoseg.concepts.bank import ConceptBank
-from recoseg.concepts.concept import SHARES
+from recoseg.concepts.concept import STRICTNESSES
 from recoseg.errors import InputError, Locked
 from recoseg.io import durable, images
 from recoseg.models.model_set import Models
@@ -186,7 +186,7 @@ def test_a_bank_s_digest_follows_what_decides_a_result_alone(tmp_path):
     digest = bank.digest
     bank.save(tmp_path / "b", dtype="float32", evidence="none")
     assert ConceptBank.open(tmp_path / "b").digest == digest
-    leveled = bank.put(dataclasses.replace(bank["red"], levels=[0.5] * len(SHARES)))
+    leveled = bank.put(dataclasses.replace(bank["red"], thresholds=[0.5] * len(STRICTNESSES)))
     others = (bank.drop("red"), bank.subset(["warm", "red"]), bank.with_thresholds({"red": 0.5}))
     assert len({digest, *(other.digest for other in (*others, leveled))}) == 5
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recoseg.cli.segment_options import SegmentOptions
-from recoseg.concepts.concept import SHARES
+from recoseg.concepts.concept import STRICTNESSES
 from recoseg.errors import InputError, RecipeError
 from recoseg.learning.pseudolabels import make_pseudo_labels
 from recoseg.runs import batch
@@ -41,7 +41,7 @@ valid = st.fixed_dictionaries(
         "concepts": st.none() | st.lists(st.sampled_from("abc"), min_size=1, max_size=3),
         "refine": st.booleans(),
         "unknown": st.booleans(),
-        "strictness": st.none() | st.floats(SHARES[0], SHARES[-1]),
+        "strictness": st.none() | st.floats(STRICTNESSES[0], STRICTNESSES[-1]),
         "shortlist": st.none() | st.integers(1, 99),
         "strength": st.floats(0, 100) | st.integers(0, 100),
         "temperature": st.none() | st.floats(1e-6, 1e6),

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recoseg.concepts.bank import ConceptBank
-from recoseg.concepts.concept import SHARES, Concept
+from recoseg.concepts.concept import STRICTNESSES, Concept
 from recoseg.errors import BankError, ImageError, InputError, RecipeError, UnknownConcept
 from recoseg.models.model_set import Models
 from recoseg.recipe import CRF, LITE, Recipe
 from recoseg.segmenting.decision import (
     WORKING_PIXELS,
-    medians,
+    median_scores,
     pick_winners,
     probability,
     winning,
@@ -468,7 +468,10 @@ def test_in_a_shortlist_concepts_compete_by_what_they_score_above_their_medians(
         bank = bank_of(NAMES[:2], toy, dict.fromkeys(NAMES[:2], 0.3))
         levels = {"red": median, "green": 0.0}
         bank = bank.put(
-            *(dataclasses.replace(bank[n], levels=[v] * len(SHARES)) for n, v in levels.items())
+            *(
+                dataclasses.replace(bank[n], thresholds=[v] * len(STRICTNESSES))
+                for n, v in levels.items()
+            )
         )
         made = Segmenter(bank, shortlist=2, refine=False, models=Models(toy, toy, toy))(image)
         np.testing.assert_array_equal(made.scores, plain.scores)
@@ -599,13 +602,13 @@ def test_every_row_of_a_large_image_is_that_of_the_whole(height):
 
 
 def test_medians_are_the_scores_that_half_of_the_archive_does_not_reach():
-    levels = {name: [0.1 * i + share for share in SHARES] for i, name in enumerate(NAMES)}
+    levels = {name: [0.1 * i + share for share in STRICTNESSES] for i, name in enumerate(NAMES)}
     bank = bank_of(thresholds=dict.fromkeys(NAMES, 0.9))
-    assert medians(bank) is None
-    partly = bank.put(dataclasses.replace(bank["red"], levels=levels["red"]))
-    assert medians(partly) is None
-    bank = bank.put(*(dataclasses.replace(bank[n], levels=levels[n]) for n in NAMES))
-    np.testing.assert_allclose(medians(bank), [0.5, 0.6, 0.7, 0.8])
+    assert median_scores(bank) is None
+    partly = bank.put(dataclasses.replace(bank["red"], thresholds=levels["red"]))
+    assert median_scores(partly) is None
+    bank = bank.put(*(dataclasses.replace(bank[n], thresholds=levels[n]) for n in NAMES))
+    np.testing.assert_allclose(median_scores(bank), [0.5, 0.6, 0.7, 0.8])
 
 
 @pytest.mark.parametrize("temperature", [0, -1, float("nan"), "warm"])

@@ -12,7 +12,7 @@ import recoseg
 from recoseg.building import calibration
 from recoseg.building.calibration import calibrate
 from recoseg.concepts.bank import ConceptBank
-from recoseg.concepts.concept import SHARES, Concept
+from recoseg.concepts.concept import STRICTNESSES, Concept
 from recoseg.errors import ArchiveError, BankError, ImageError, InputError
 from recoseg.models.model_set import Models
 from recoseg.recipe import Recipe
@@ -83,22 +83,22 @@ def scores_of(bank, pictures, models, texts=True):
     return torch.cat([m.at(m.grid).flatten(1) for m in maps], dim=1)
 
 
-@pytest.mark.parametrize("quantile", [0.1, 0.5, 0.85, 0.99])
+@pytest.mark.parametrize("strictness", [0.1, 0.5, 0.85, 0.99])
 @pytest.mark.parametrize("denseclip", [True, False])
-def test_the_share_of_pixels_below_a_threshold_is_the_quantile(models, quantile, denseclip):
+def test_the_share_of_pixels_below_a_threshold_is_the_strictness(models, strictness, denseclip):
     bank, pictures = bank_of(models, RECIPE.replace(denseclip=denseclip)), noise()
-    calibrated = run(bank, Memory(pictures), models, quantile=quantile)
+    calibrated = run(bank, Memory(pictures), models, strictness=strictness)
     scores = scores_of(bank, pictures.values(), models, denseclip)
     for concept, values in zip(calibrated.concepts, scores, strict=True):
         below = float((values < concept.threshold).float().mean())
-        assert below == pytest.approx(quantile, abs=2 / values.numel() + 1e-3)
+        assert below == pytest.approx(strictness, abs=2 / values.numel() + 1e-3)
     assert calibrated.names == bank.names
     assert all(c.threshold is None for c in bank.concepts)
 
 
-def test_a_higher_quantile_rejects_more(models):
+def test_a_higher_strictness_rejects_more(models):
     levels = [
-        [c.threshold for c in run(bank_of(models), Memory(noise()), models, quantile=q).concepts]
+        [c.threshold for c in run(bank_of(models), Memory(noise()), models, strictness=q).concepts]
         for q in (0.2, 0.5, 0.9)
     ]
     assert all(low < mid < high for low, mid, high in zip(*levels, strict=True))
@@ -116,7 +116,7 @@ def test_what_is_no_concept_is_unknown_after_calibration(models):
     colours = ("yellow", "white", "black", "red", "green", "blue")
     archive = Memory({c: plain(c) for c in colours})
     # Each concept covers a sixth of it: half way between its own 64 values and the other 320.
-    calibrated = run(bank_of(models), archive, models, quantile=319.5 / 383)
+    calibrated = run(bank_of(models), archive, models, strictness=319.5 / 383)
     segmenter = Segmenter(calibrated, unknown=True, refine=False, models=models)
     for i, name in enumerate(NAMES):
         assert (segmenter(plain(name)).labels == i).all()
@@ -137,44 +137,47 @@ def test_thresholds_that_are_there_stay(models):
     assert not index.read
 
 
-def test_levels_are_the_quantiles_of_their_shares_and_rise(models):
+def test_thresholds_are_the_quantiles_of_their_strictnesses_and_rise(models):
     pictures = noise()
     calibrated = run(bank_of(models), Memory(pictures), models)
     scores = scores_of(bank_of(models), pictures.values(), models)
     for concept, values in zip(calibrated.concepts, scores, strict=True):
-        for share, level in zip(SHARES, concept.levels, strict=True):
+        for share, level in zip(STRICTNESSES, concept.thresholds, strict=True):
             below = float((values < level).float().mean())
             assert below == pytest.approx(share, abs=2 / values.numel() + 1e-3)
-        assert concept.threshold == concept.level(calibration.QUANTILE)
-        between = (concept.level(0.5) + concept.level(0.6)) / 2
-        assert concept.level(0.55) == pytest.approx(between)
-        assert (concept.level(0), concept.level(1)) == (concept.levels[0], concept.levels[-1])
+        assert concept.threshold == concept.threshold_at(calibration.STRICTNESS)
+        between = (concept.threshold_at(0.5) + concept.threshold_at(0.6)) / 2
+        assert concept.threshold_at(0.55) == pytest.approx(between)
+        assert (concept.threshold_at(0), concept.threshold_at(1)) == (
+            concept.thresholds[0],
+            concept.thresholds[-1],
+        )
 
 
-def test_a_bank_calibrated_before_there_were_levels_gets_them(models):
+def test_a_bank_calibrated_before_there_were_others_gets_them(models):
     index = Memory(noise())
     whole = run(bank_of(models), index, models)
-    older = whole.put(*(replace(c, levels=None, threshold=0.7) for c in whole.concepts))
+    older = whole.put(*(replace(c, thresholds=None, threshold=0.7) for c in whole.concepts))
     again = run(older, index, models)
     assert [c.threshold for c in again.concepts] == [0.7] * 3
-    assert [c.levels for c in again.concepts] == [c.levels for c in whole.concepts]
+    assert [c.thresholds for c in again.concepts] == [c.thresholds for c in whole.concepts]
 
 
 def test_levels_that_are_there_stay(models):
-    index, kept = Memory(noise()), tuple(range(len(SHARES)))
+    index, kept = Memory(noise()), tuple(range(len(STRICTNESSES)))
     bank = bank_of(models)
-    bank = bank.put(replace(bank["green"], levels=kept))
+    bank = bank.put(replace(bank["green"], thresholds=kept))
     calibrated, everything = run(bank, index, models), run(bank_of(models), index, models)
-    assert calibrated["green"].levels == kept
+    assert calibrated["green"].thresholds == kept
     assert calibrated["green"].threshold == everything["green"].threshold
-    assert calibrated["red"].levels == everything["red"].levels
+    assert calibrated["red"].thresholds == everything["red"].thresholds
 
 
-@pytest.mark.parametrize("share", SHARES)
-def test_strictness_is_the_threshold_of_that_quantile(models, share):
+@pytest.mark.parametrize("share", STRICTNESSES)
+def test_strictness_is_the_threshold_asked_for(models, share):
     index, image = Memory(noise()), noise(1)["000.png"]
     usual = run(bank_of(models), index, models)
-    asked = run(bank_of(models), index, models, quantile=share)
+    asked = run(bank_of(models), index, models, strictness=share)
     options = {"refine": False, "models": models}
     strict = Segmenter(usual, strictness=share, **options)
     assert strict.options.unknown
@@ -206,10 +209,10 @@ def test_a_strictness_out_of_range_is_refused(models, strictness):
         Segmenter(usual, strictness=strictness, models=models)
 
 
-def test_strictness_needs_levels(models):
+def test_strictness_needs_thresholds_of_its_own(models):
     older = bank_of(models).with_thresholds(dict.fromkeys(NAMES, 0.5))
     assert Segmenter(older, unknown=True, models=models).names[-1] == "unknown"
-    with pytest.raises(BankError, match=r"'red' has no levels.*calibrate"):
+    with pytest.raises(BankError, match=r"'red' has no thresholds by strictness.*calibrate"):
         Segmenter(older, strictness=0.9, models=models)
 
 
@@ -250,14 +253,14 @@ def test_the_order_of_the_archive_does_not_matter(models):
 def test_more_than_16_million_values_have_a_quantile(models, monkeypatch):
     many = np.linspace(0, 1, 1 + (1 << 24), dtype=np.float32)[None]
     monkeypatch.setattr(calibration, "_scores", lambda *_: many)
-    bank = run(bank_of(models, names=("red",)), Memory({}), models, quantile=0.75)
+    bank = run(bank_of(models, names=("red",)), Memory({}), models, strictness=0.75)
     assert bank["red"].threshold == pytest.approx(0.75, abs=1e-6)
 
 
-@pytest.mark.parametrize("quantile", [0, 1, -0.5, 85, float("nan")])
-def test_a_quantile_out_of_range_is_refused(models, quantile):
+@pytest.mark.parametrize("strictness", [0, 1, -0.5, 85, float("nan")])
+def test_a_quantile_out_of_range_is_refused(models, strictness):
     with pytest.raises(InputError, match="between 0 and 1"):
-        run(bank_of(models), Memory(noise()), models, quantile=quantile)
+        run(bank_of(models), Memory(noise()), models, strictness=strictness)
 
 
 @pytest.mark.parametrize("sample", [0, -3])

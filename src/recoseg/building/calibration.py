@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recoseg.building.sample import COUNT, spread
 from recoseg.concepts.bank import ConceptBank
-from recoseg.concepts.concept import SHARES
+from recoseg.concepts.concept import STRICTNESSES
 from recoseg.errors import ArchiveError, ImageError, InputError
 from recoseg.index.index import Index
 from recoseg.io.progress import Progress, track
@@ -17,28 +17,28 @@ from recoseg.models.model_set import Models
 from recoseg.segmenting.scoremaps import Scorer
 
 SAMPLE = COUNT
-QUANTILE = 0.85
+STRICTNESS = 0.85
 
 
 def calibrate(
     bank: ConceptBank,
     index: Index,
     *,
-    quantile: float = QUANTILE,
+    strictness: float = STRICTNESS,
     sample: int = SAMPLE,
     models: Models | None = None,
     progress: Progress = True,
 ) -> ConceptBank:
     """A bank whose concepts have thresholds: scores that most of the archive's pixels do not reach.
 
-    A concept covers little of an archive of everything, so the ``quantile`` of its scores over
-    random archive images lies above what the concept scores where it is absent. The scores of
-    other quantiles, ``Concept.levels``, are kept beside, for a segmenter's ``strictness``.
+    A concept covers little of an archive of everything, so a score that most pixels of random
+    archive images do not reach lies above what the concept scores where it is absent. The scores
+    of other strictnesses, ``Concept.thresholds``, are kept beside, for ``Options.strictness``.
 
     Args:
-        bank: the concepts; those with a threshold keep it, those with levels too.
+        bank: the concepts; those with a threshold keep it, those with others too.
         index: the archive.
-        quantile: share of the archive's pixels that must score lower, in (0, 1).
+        strictness: share of the archive's pixels that must score lower, in (0, 1).
         sample: how many images to score, chosen evenly through the sorted ids.
         models: the bank's models, if at hand.
         progress: as in ``track``.
@@ -46,11 +46,11 @@ def calibrate(
     Raises:
         ArchiveError: no image of the archive can be read.
     """
-    if not 0 < quantile < 1:
-        raise InputError(f"quantile must lie between 0 and 1, not {quantile!r}.")
+    if not 0 < strictness < 1:
+        raise InputError(f"strictness must lie between 0 and 1, not {strictness!r}.")
     if sample < 1:
         raise InputError(f"sample must be at least one image, not {sample!r}.")
-    new = [c.name for c in bank.concepts if c.threshold is None or c.levels is None]
+    new = [c.name for c in bank.concepts if c.threshold is None or c.thresholds is None]
     if not new:
         return bank
     chosen = bank.subset(new)
@@ -59,15 +59,17 @@ def calibrate(
     scorer = Scorer(models, bank.recipe, texts, chosen.references, *chosen.medians)
     bank.check(models, scorer.roles)
     # NumPy's, because that of older torch refuses more than 16 million values.
-    found = np.quantile(_scores(scorer, index, sample, progress), (quantile, *SHARES), axis=1)
+    found = np.quantile(
+        _scores(scorer, index, sample, progress), (strictness, *STRICTNESSES), axis=1
+    )
     return bank.put(
         *(
             replace(
                 concept,
                 threshold=first if concept.threshold is None else concept.threshold,
-                levels=concept.levels or tuple(levels),
+                thresholds=concept.thresholds or tuple(others),
             )
-            for concept, (first, *levels) in zip(chosen.concepts, found.T.tolist(), strict=True)
+            for concept, (first, *others) in zip(chosen.concepts, found.T.tolist(), strict=True)
         )
     )
 

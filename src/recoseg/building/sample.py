@@ -82,4 +82,5 @@ def _squares(index: Index, recipe: Recipe) -> Iterator[RGB]:
 
 def _median(maps: Sequence[Tensor], vector: Tensor) -> float:
     cosines = [cosine_map(part.float(), vector[None]).flatten() for part in maps]
-    return float(torch.cat(cosines).median())
+    # Rounding takes the cosine of equal vectors beyond 1.
+    return float(torch.cat(cosines).median().clamp(-1, 1))

@@ -36,8 +36,8 @@ Contexts = Annotated[
     list[str] | None,
     typer.Option(metavar="A,B", help="Contexts to eliminate, `none` for none; repeatable."),
 ]
-Quantiles = Annotated[
-    str, typer.Option(metavar="Q,Q", help="Quantiles of the thresholds for unknown.")
+Strictnesses = Annotated[
+    str, typer.Option(metavar="S,S", help="Strictnesses of the thresholds for unknown.")
 ]
 Seed = Annotated[int, typer.Option(help="Of the archive's subsets.")]
 Labelled = Annotated[
@@ -62,7 +62,7 @@ def ablate(
     encoders: Encoders = "",
     crossed: Crossed = False,
     contexts: Contexts = None,
-    unknown: Quantiles = "",
+    unknown: Strictnesses = "",
     seed: Seed = 0,
     protocol: ProtocolName = "original",
     words: WordsOf = None,

@@ -75,7 +75,7 @@ def to_json(concept: Concept) -> dict[str, Any]:
         "name": concept.name,
         "words": list(concept.aliases),
         "threshold": concept.threshold,
-        "levels": concept.levels,
+        "levels": concept.thresholds,
         "images": 0 if evidence is None else len(evidence.seeds),
         "agreement": None if evidence is None else evidence.agreement,
         "evidence": None if evidence is None else evidence.to_dict(),

@@ -62,7 +62,7 @@ class Contents:
     @property
     def digest(self) -> str:
         """SHA-256 of all that decides a result, hex; evidence and contexts do not."""
-        rows = [(c.name, c.threshold, c.levels) for c in self.concepts]
+        rows = [(c.name, c.threshold, c.thresholds) for c in self.concepts]
         facts = (rows, self.recipe.hash, sorted(self.fingerprints.items()))
         digest = hashlib.sha256(repr(facts).encode())
         for vector in (*(c.text for c in self.concepts), *(c.reference for c in self.concepts)):
@@ -107,7 +107,7 @@ def write(path: Path, contents: Contents, dtype: str, evidence: str) -> None:
                 "name": c.name,
                 "aliases": list(c.aliases),
                 "threshold": c.threshold,
-                "levels": None if c.levels is None else list(c.levels),
+                "levels": None if c.thresholds is None else list(c.thresholds),
                 **{k: v for k, v in (("medians", c.medians), ("group", c.group)) if v is not None},
             }
             for c in everyone

@@ -15,8 +15,8 @@ from recoseg.errors import InputError
 from recoseg.io.images import ImageLike
 from recoseg.typecheck import check_fields
 
-# Shares of an archive's pixels; a concept's levels are the scores that so many do not reach.
-SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+# How strict a threshold may be: the share of an archive's pixels that must score lower.
+STRICTNESSES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 Words = Sequence[str] | Mapping[str, Sequence[str]]
 Examples = Mapping[str, Sequence[ImageLike]]
 Exclude = Mapping[str, Collection[str]]
@@ -33,7 +33,7 @@ class Concept:
         reference: (d2,) float32 unit vector in the space of the visual encoder.
         threshold: score below which a pixel is not this concept; None if never calibrated.
         evidence: what the reference was made from; None if it was not kept.
-        levels: the score that each of ``SHARES`` of an archive's pixels does not reach; None if
+        thresholds: the same at each of ``STRICTNESSES``, whatever ``threshold`` is; None if
             never calibrated.
         medians: of the cosines of an archive's pixels with ``text`` and with ``reference``; None
             if the recipe does not centre.
@@ -48,7 +48,7 @@ class Concept:
     reference: Tensor
     threshold: float | None = None
     evidence: Evidence | None = None
-    levels: tuple[float, ...] | None = None
+    thresholds: tuple[float, ...] | None = None
     medians: tuple[float, float] | None = None
     guide: Tensor | None = None
     group: str | None = None
@@ -72,23 +72,28 @@ class Concept:
             object.__setattr__(self, "medians", tuple(self.medians))
             if len(self.medians) != 2 or not all(-1 <= median <= 1 for median in self.medians):
                 raise InputError(f"the medians of {self.name!r} must be two cosines.")
-        if self.levels is not None:
-            object.__setattr__(self, "levels", tuple(self.levels))
-            if len(self.levels) != len(SHARES) or not all(np.diff(self.levels) >= 0):
+        if self.thresholds is not None:
+            object.__setattr__(self, "thresholds", tuple(self.thresholds))
+            if len(self.thresholds) != len(STRICTNESSES) or not all(np.diff(self.thresholds) >= 0):
                 raise InputError(
-                    f"the levels of {self.name!r} must be {len(SHARES)} numbers that do not fall."
+                    f"the thresholds of {self.name!r} must be {len(STRICTNESSES)} numbers that do "
+                    "not fall."
                 )
 
     def with_threshold(self, threshold: float | None) -> Concept:
         """A copy with another threshold."""
         return dataclasses.replace(self, threshold=threshold)
 
-    def level(self, share: float) -> float | None:
-        """The score that a share of the archive's pixels does not reach; None if not calibrated.
+    def threshold_at(self, strictness: float) -> float | None:
+        """The score that this share of the archive's pixels does not reach; None if not calibrated.
 
-        Between two of ``SHARES`` it is interpolated, beyond them it is the first or the last.
+        Between two of ``STRICTNESSES`` it is interpolated, beyond them it is the first or the last.
         """
-        return None if self.levels is None else float(np.interp(share, SHARES, self.levels))
+        return (
+            None
+            if self.thresholds is None
+            else float(np.interp(strictness, STRICTNESSES, self.thresholds))
+        )
 
     def __eq__(self, other: object) -> bool:
         """Whether all values are equal, vectors to the bit; evidence without its pictures."""

@@ -126,7 +126,7 @@ class Bench:
         segmenter = Segmenter(
             self.bank(point),
             refine=point.refine,
-            unknown=point.quantile is not None,
+            unknown=point.strictness is not None,
             system=point.kind,
             models=plain,
         )
@@ -139,7 +139,7 @@ class Bench:
         part = self.index if point.size is None else Subset(self.index, point.size, self.seed)
         plain, memory = self._models(point.recipe)
         asked = (self.words.words(self.table), dict(self.words.answered))
-        facts = (built.hash, plain.fingerprints, *asked, part.hash, point.quantile)
+        facts = (built.hash, plain.fingerprints, *asked, part.hash, point.strictness)
         file = self.out / "banks" / f"{digest(*facts)}.bank"
         if file.is_file():
             bank = ConceptBank.open(file)
@@ -147,9 +147,9 @@ class Bench:
             bank = build_bank(
                 self.table, self.words, part, built, models=memory, progress=self.progress
             )
-            if point.quantile is not None:
+            if point.strictness is not None:
                 bank = calibrate(
-                    bank, part, quantile=point.quantile, models=plain, progress=self.progress
+                    bank, part, strictness=point.strictness, models=plain, progress=self.progress
                 )
             durable.make_folder(file.parent)
             bank.save(file, dtype="float32", evidence="none")

@@ -35,7 +35,7 @@ class Sweeps:
         ks: retrieved images per concept.
         encoders: ids of visual encoders for co-segmentation.
         contexts: lists of concepts to eliminate.
-        unknown: quantiles of the thresholds below which a pixel is unknown.
+        unknown: strictnesses of the thresholds below which a pixel is unknown.
         seed: of the subsets.
         crossed: every k with every encoder, as one series with a line per encoder, in place of
             the two series.
@@ -65,7 +65,7 @@ class Point:
         recipe: how the bank is built and used.
         kind: ``"reco"``, or ``"denseclip"`` for the baseline that uses the names alone.
         size: images of the archive; None for all.
-        quantile: of the thresholds for unknown; None for none.
+        strictness: of the thresholds for unknown; None for none.
         refine: with the CRF.
         line: what to call its line in the series.
     """
@@ -75,7 +75,7 @@ class Point:
     recipe: Recipe
     kind: SystemName = "reco"
     size: int | None = None
-    quantile: float | None = None
+    strictness: float | None = None
     refine: bool = False
     line: str = "reco"
 
@@ -99,8 +99,8 @@ def points(recipe: Recipe, sweeps: Sweeps, archive: int) -> Iterator[Point]:
     for contexts in sweeps.contexts:
         changed = recipe.replace(contexts=tuple(contexts), ce=bool(contexts))
         yield Point("contexts", ", ".join(contexts) or "none", changed)
-    for quantile in sweeps.unknown:
-        yield Point("unknown", quantile, recipe, quantile=quantile)
+    for strictness in sweeps.unknown:
+        yield Point("unknown", strictness, recipe, strictness=strictness)
 
 
 def _components(recipe: Recipe) -> Iterator[Point]:

@@ -96,9 +96,9 @@ def mass(maps: ScoreMaps, chosen: Tensor, temperature: float, size: tuple[int, i
     return upsample(everything[chosen].sum(dim=0, keepdim=True)[None], size)[0]
 
 
-def medians(bank: ConceptBank) -> Tensor | None:
+def median_scores(bank: ConceptBank) -> Tensor | None:
     """(C,) each concept's median score over the archive; None if not all were calibrated so."""
-    if any(concept.levels is None for concept in bank.concepts):
+    if any(concept.thresholds is None for concept in bank.concepts):
         return None
     return thresholds(bank, 0.5)
 
@@ -124,12 +124,13 @@ def thresholds(bank: ConceptBank, strictness: float | None = None) -> Tensor:
         BankError: a concept was never calibrated.
     """
     found = {
-        c.name: c.threshold if strictness is None else c.level(strictness) for c in bank.concepts
+        c.name: c.threshold if strictness is None else c.threshold_at(strictness)
+        for c in bank.concepts
     }
     missing = [name for name, threshold in found.items() if threshold is None]
     if missing and strictness is not None:
         raise BankError(
-            f"{missing[0]!r} has no levels, which a strictness needs; calibrate the bank again "
+            f"{missing[0]!r} has no thresholds by strictness; calibrate the bank again "
             "with recoseg.calibrate(bank, index), which keeps its thresholds."
         )
     if missing:

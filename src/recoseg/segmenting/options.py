@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from recoseg.concepts.concept import SHARES
+from recoseg.concepts.concept import STRICTNESSES
 from recoseg.errors import InputError
 from recoseg.recipe import CRF
 
@@ -65,9 +65,9 @@ class Options:
         for name in ("strictness", "sure", "strength", "temperature"):
             self._set(name, _number(name, getattr(self, name)))
         if self.strictness is not None:
-            if not SHARES[0] <= self.strictness <= SHARES[-1]:
+            if not STRICTNESSES[0] <= self.strictness <= STRICTNESSES[-1]:
                 raise InputError(
-                    f"strictness must lie between {SHARES[0]} and {SHARES[-1]}, "
+                    f"strictness must lie between {STRICTNESSES[0]} and {STRICTNESSES[-1]}, "
                     f"not {self.strictness!r}."
                 )
             self._set("unknown", True)

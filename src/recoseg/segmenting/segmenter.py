@@ -73,7 +73,7 @@ class Segmenter:
         bank.check(self._models, self.scorer().roles)
         listed = options.shortlist is not None
         self._usual = decision.thresholds(bank) if listed else None
-        self._medians = decision.medians(bank) if listed else None
+        self._medians = decision.median_scores(bank) if listed else None
         judged = options.strictness is not None or (options.unknown and options.sure is None)
         self._least = decision.thresholds(bank, options.strictness) if judged else None
         self._groups = naming.group_names(bank.concepts) if options.sure is not None else ()

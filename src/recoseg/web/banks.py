@@ -54,7 +54,7 @@ class BankEntry:
     @property
     def calibrated(self) -> bool:
         """Whether every concept has its thresholds, of any strictness."""
-        return all(c.threshold is not None and c.levels is not None for c in self.bank.concepts)
+        return all(c.threshold is not None and c.thresholds is not None for c in self.bank.concepts)
 
 
 @functools.cache

@@ -138,7 +138,7 @@ def _calibrate(service: Service, id: str, index: str, step: Step) -> dict[str, A
         return bank.put(
             *(
                 dataclasses.replace(
-                    bank[name], threshold=found[name].threshold, levels=found[name].levels
+                    bank[name], threshold=found[name].threshold, thresholds=found[name].thresholds
                 )
                 for name in bank.names
                 if name in found

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 from PIL import Image
 
-from recoseg.concepts.concept import SHARES
+from recoseg.concepts.concept import STRICTNESSES
 from recoseg.segmenting.options import Options
 from recoseg.web import forms, pictures, schemas
 from recoseg.web.segmenters import Order
@@ -25,8 +25,8 @@ Strength = Annotated[
 Strictness = Annotated[
     float | None,
     Form(
-        ge=SHARES[0],
-        le=SHARES[-1],
+        ge=STRICTNESSES[0],
+        le=STRICTNESSES[-1],
         allow_inf_nan=False,
         description="implies unknown: the share of an archive's pixels that must score lower",
     ),

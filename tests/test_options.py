@@ -17,7 +17,7 @@ from recoseg.learning.pseudolabels import make_pseudo_labels
 from recoseg.runs import batch
 from recoseg.runs.jobs import gather
 from recoseg.segmenting.interface import ImageSegmenter
-from recoseg.segmenting.options import Options
+from recoseg.segmenting.options import USUAL_SHORTLIST, USUAL_SURE, Options
 from recoseg.segmenting.segmenter import Segmenter
 from recoseg.student.student import Student
 from recoseg.video import segment_video
@@ -30,6 +30,7 @@ CHANGES = {
     "refine": False,
     "unknown": True,
     "strictness": 0.9,
+    "sure": 0.6,
     "shortlist": 3,
     "strength": 2.0,
     "temperature": 0.5,
@@ -182,8 +183,9 @@ def test_the_command_line_offers_every_option_once():
 def test_the_command_line_makes_the_options_that_were_given(tmp_path):
     asked = SegmentOptions(bank="b", concepts="red, green", strength=0.0, shortlist=0)
     assert asked.options() == Options(("red", "green"), strength=0)
-    assert SegmentOptions().options() == Options(shortlist=16)
-    assert SegmentOptions(shortlist=0).options() == Options()
+    usual = Options(shortlist=USUAL_SHORTLIST, sure=USUAL_SURE)
+    assert SegmentOptions().options() == SegmentOptions(bank="everyday").options() == usual
+    assert SegmentOptions(shortlist=0, sure=0.0).options() == Options()
     assert SegmentOptions(student=tmp_path).options() == Options(refine=False)
 
 

@@ -31,9 +31,9 @@ def calibrate(
 ) -> ConceptBank:
     """A bank whose concepts have thresholds: scores that most of the archive's pixels do not reach.
 
-    A concept covers little of an archive of everything, so a score that most pixels of random
-    archive images do not reach lies above what the concept scores where it is absent. The scores
-    of other strictnesses, ``Concept.thresholds``, are kept beside, for ``Options.strictness``.
+    A concept covers little of an archive of everything, so a score that most of its pixels do not
+    reach lies above what the concept scores where it is absent. The scores of other strictnesses
+    are kept beside, as ``Concept.thresholds``, for ``Options.strictness``.
 
     Args:
         bank: the concepts; those with a threshold keep it, those with others too.
@@ -50,18 +50,16 @@ def calibrate(
         raise InputError(f"strictness must lie between 0 and 1, not {strictness!r}.")
     if sample < 1:
         raise InputError(f"sample must be at least one image, not {sample!r}.")
-    new = [c.name for c in bank.concepts if c.threshold is None or c.thresholds is None]
-    if not new:
+    chosen = bank.subset([c.name for c in bank.concepts if None in (c.threshold, c.thresholds)])
+    if not len(chosen):
         return bank
-    chosen = bank.subset(new)
     models = models or Models.load(bank.recipe)
     texts = chosen.texts if bank.recipe.denseclip else None
     scorer = Scorer(models, bank.recipe, texts, chosen.references, *chosen.medians)
     bank.check(models, scorer.roles)
     # NumPy's, because that of older torch refuses more than 16 million values.
-    found = np.quantile(
-        _scores(scorer, index, sample, progress), (strictness, *STRICTNESSES), axis=1
-    )
+    scores = _scores(scorer, index, sample, progress)
+    found = np.quantile(scores, (strictness, *STRICTNESSES), axis=1)
     return bank.put(
         *(
             replace(

@@ -12,7 +12,7 @@ BENCH ?= crf seeds search workers
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test readers check docs bench clean
+.PHONY: help demo test readers check docs bench storm clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1 -/p' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ bench: $(VENV)/.dev  ## speed into benchmarks/results, BENCH="crf seeds" for som
 		$(BIN)/python benchmarks/$$name.py --out benchmarks/results/$$name.json || exit 1; done
 	@test -z "$(DATA)" || { echo "== quality"; \
 		$(BIN)/python benchmarks/quality.py "$(DATA)" --out benchmarks/results; }
+
+storm: $(VENV)/.dev  ## 1,000 kills and 600 damages over all verbs; half an hour
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/storm.py --out benchmarks/results/storm.json
 
 clean:  ## remove the environment and what tools left behind
 	rm -rf $(VENV) demo site build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

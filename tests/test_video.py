@@ -18,6 +18,7 @@ from recoseg.errors import InputError, Locked, VideoError
 from recoseg.io import images
 from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
+from recoseg.segmenting.result import Segmentation
 from recoseg.segmenting.segmenter import Segmenter
 from recoseg.video import clip_record as module
 from recoseg.video import frames, overlay, segment_video
@@ -460,3 +461,25 @@ def test_a_student_is_steadied_too(tmp_path):
         maps = pupil.maps(pixels)
         average = maps.with_factors(memory.blend(pixels, maps.factors))
         np.testing.assert_array_equal(values, pupil.decide(pixels, average, False).labels)
+
+
+def test_an_interrupt_after_a_frame_was_smoothed_and_before_it_was_noted(
+    tmp_path, segmenter, monkeypatch
+):
+    source = folder_of(tmp_path / "frames", flickering(6))
+    go(source, segmenter, tmp_path / "whole", smooth=0.8)
+    save, saved = Segmentation.save, []
+
+    def interrupted(self, path):
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+        saved.append(path)
+        return save(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Segmentation, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            go(source, segmenter, tmp_path / "out", smooth=0.8)
+    go(source, segmenter, tmp_path / "out", smooth=0.8)
+    for path in (tmp_path / "whole/labels").iterdir():
+        assert path.read_bytes() == (tmp_path / "out/labels" / path.name).read_bytes()

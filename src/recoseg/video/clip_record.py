@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import time
@@ -29,7 +30,7 @@ class ClipRecord:
         self.out, self.memory = out, memory
         self.settings = json.loads(json.dumps(settings))
         self.images: dict[str, dict[str, Any]] = {}
-        self.next = 0
+        self._settled = 0, dataclasses.replace(memory)
         self.saved = time.monotonic()
         self._tables: dict[str, str] = {}
         self._overlay: dict[str, str] | None = {}
@@ -57,7 +58,8 @@ class ClipRecord:
         self._tables, self._overlay = held.get("tables", {}), held.get("overlay")
         for name, text in self._tables.items():
             durable.write(self.out / name, text.encode())
-        self.memory, self.images, self.next = memory, held["images"], held["next"]
+        self.memory, self.images = memory, held["images"]
+        self._settled = held["next"], dataclasses.replace(memory)
 
     def check(self, frame: Frame) -> None:
         """VideoError for a frame of another size than those before."""
@@ -86,9 +88,15 @@ class ClipRecord:
         }
         names = self.out / "labels" / manifest.NAMES
         self._tables = {f"labels/{manifest.NAMES}": names.read_text("utf-8")}
-        self.next = frame.index + 1
+        # Together, since an interrupt may come when the memory has seen a frame that has no labels.
+        self._settled = frame.index + 1, dataclasses.replace(self.memory)
         if time.monotonic() - self.saved >= SAVE_EVERY:
             self.save()
+
+    @property
+    def next(self) -> int:
+        """Number of the frame that comes next."""
+        return self._settled[0]
 
     def _is_whole(self, entry: Mapping[str, Any]) -> bool:
         known: dict[str, str] | None = entry.get("digests")
@@ -107,14 +115,15 @@ class ClipRecord:
 
     def save(self, whole: bool = False) -> None:
         """Write memory and manifest, and with ``whole`` a copy of that."""
-        memory = self.memory.to_bytes()
+        next_frame, settled = self._settled
+        memory = settled.to_bytes()
         data = {
             "format": manifest.FORMAT,
             "recoseg": VERSION,
             "settings": self.settings,
             "images": self.images,
-            "next": self.next,
-            "memory": MEMORY.format(self.next),
+            "next": next_frame,
+            "memory": MEMORY.format(next_frame),
             "memory_sha256": _sha256(memory),
             "tables": self._tables,
             "overlay": self._overlay or {},

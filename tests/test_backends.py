@@ -165,7 +165,7 @@ def test_a_bank_says_what_built_it_and_refuses_other_weights(folder, tmp_path):
     assert opened.fingerprints["dense"] == registry.load(recipe.dense).fingerprint
     assert Segmenter(opened)(picture).names == ("red",)
     file.write_bytes(giants.clip("tiny-resnet", folder, 8)[1].read_bytes())
-    registry._load_id.cache_clear()
+    registry.release()
     with pytest.raises(BankError, match="same weights, or build the bank again"):
         Segmenter(opened)
 

@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("giants")
     giants.register(made)
     yield made
-    registry._load_id.cache_clear()
+    registry.release()
     gc.collect()
     for file in made.iterdir():
         file.unlink()
@@ -71,7 +71,7 @@ def test_rn50x16_embeds_as_open_clip_does(resnet):
 def test_vits_embed_as_open_clip_does(folder, architecture):
     own, file = giants.clip(architecture, folder)
     check_embeddings(architecture, own, file, data.coffee())
-    registry._load_id.cache_clear()
+    registry.release()
 
 
 @torch.inference_mode()

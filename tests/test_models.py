@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import gc
 import re
+import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +16,7 @@ from skimage import data
 
 from recoseg.errors import InputError, MissingWeights, UnknownModel
 from recoseg.models import catalogue, ids, lite, prompts, registry
+from recoseg.models.base import InnerMap, SharedPass, input_size
 from recoseg.models.lite import HEAD_FILE, IMAGE_WEIGHTS, TEXT_WEIGHTS, Lite, load_trunk
 from recoseg.recipe import PAPER, PRESETS
 from tests.contract import pictures
@@ -156,6 +162,47 @@ class TestRegistry:
         with pytest.raises(UnknownModel, match="reads no text"):
             registry.load_joint(Eyes())
         assert registry.load_encoder(Eyes()).id == "eyes"
+
+    def test_a_released_model_is_freed_with_its_last_user(self, monkeypatch):
+        kept = functools.lru_cache(maxsize=4)(registry._load_id.__wrapped__)
+        monkeypatch.setattr(registry, "_load_id", kept)
+        stage = registry.load("lite:16", "cpu")
+        assert registry.load("lite:16", "cpu") is stage
+        seen = weakref.ref(stage)
+        registry.release()
+        gc.collect()
+        assert seen() is stage
+        del stage
+        gc.collect()
+        assert seen() is None
+        assert registry.load("lite:16", "cpu").id == "lite:16"
+
+
+class TestOptionalMembers:
+    def test_what_backends_offer_is_declared(self, real, toy):
+        stage = registry.load("lite:16", "cpu")
+        assert isinstance(real, SharedPass)
+        assert not isinstance(toy, SharedPass)
+        assert isinstance(stage, InnerMap)
+        assert not isinstance(real, InnerMap)
+        assert input_size(real) == 320
+        assert input_size(toy) is None
+
+    def test_declared_members_are_all_that_is_asked_of_a_model(self):
+        """No module reaches for a member of a model that no protocol names."""
+        source = Path(registry.__file__).parents[1]
+        reached = {
+            (path.name, node.args[1].value)
+            for path in source.rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call)
+            and getattr(node.func, "id", "") in ("getattr", "hasattr")
+            and getattr(node.args[0], "id", "") in ("model", "joint", "encoder")
+            and isinstance(node.args[1], ast.Constant)
+        }
+        # These look into networks of other libraries.
+        foreign = {"patches.py", "positions.py"}
+        assert {member for member in reached if member[0] not in foreign} == set()
 
 
 class TestCatalogue:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recoseg.models.base import SharedPass
 from recoseg.models.model_set import Models
 
 MOST_BYTES = 1 << 30
@@ -23,7 +24,7 @@ def cache_encodings(models: Models, most_bytes: int = MOST_BYTES) -> Models:
         most_bytes: memory for all that is kept; what was unused longest goes first.
     """
     shared: object = models.encoder
-    if shared is models.dense and hasattr(models.dense, "dense_and_features"):
+    if shared is models.dense and isinstance(models.dense, SharedPass):
         both: Any = _CachingModel(models.dense, "dense_and_features", most_bytes)
         return Models(models.retrieval, both, both)
     # What is remembered is not run, so there is no pass for the other to share.

@@ -22,7 +22,7 @@ from recoseg.index.journal import Journal
 from recoseg.io import images
 from recoseg.io.archive import Archive, Item
 from recoseg.io.parallel import prefetch_map, threads
-from recoseg.models.base import JointModel
+from recoseg.models.base import JointModel, input_size
 from recoseg.similarity import unit
 
 MAX_ENCODERS = 8
@@ -79,7 +79,7 @@ def prepare(archive: Archive, item: Item, model: JointModel, journal: Journal) -
         digest = hashlib.sha256(data).digest()
         if journal.holds(digest):
             return Prepared(item, digest)
-        at_least = getattr(model, "input_size", None)
+        at_least = input_size(model)
         image = images.read(data, at_least=at_least, name=item.id)
         return Prepared(item, digest, model.preprocess(image))
     except RecosegError as error:

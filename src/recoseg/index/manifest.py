@@ -14,7 +14,7 @@ import numpy as np
 from recoseg.errors import IndexDamaged, IndexMismatch
 from recoseg.io import durable
 from recoseg.io.walking import read_regular
-from recoseg.models.base import JointModel
+from recoseg.models.base import JointModel, input_size
 from recoseg.typecheck import check_fields
 
 NAME = "manifest.json"
@@ -53,7 +53,7 @@ class Manifest:
     def of(cls, model: JointModel, archive: dict[str, Any], shard_rows: int) -> Manifest:
         """The manifest of a new index."""
         shape = list(model.preprocess(np.zeros((64, 64, 3), dtype=np.uint8)).shape)
-        preprocess = {"shape": shape, "input_size": getattr(model, "input_size", None)}
+        preprocess = {"shape": shape, "input_size": input_size(model)}
         return cls(model.id, model.fingerprint, model.dim, preprocess, archive, shard_rows)
 
     @classmethod

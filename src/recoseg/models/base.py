@@ -1,4 +1,4 @@
-"""Protocols of model backends: language-image models and dense visual encoders."""
+"""Protocols of model backends: language-image models, dense visual encoders, what some add."""
 
 from __future__ import annotations
 
@@ -68,24 +68,55 @@ class PatchEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class SharedPass(Protocol):
+    """Optional: a model that is both and gives both maps from one forward pass."""
+
+    def dense_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Float (B, 3, H, W) in [0, 1] to ``dense`` and ``features`` of the same pixels."""
+        ...
+
+
+@runtime_checkable
+class InnerMap(Protocol):
+    """Optional: an encoder whose features are an inner map of another model."""
+
+    def features_beside(self, joint: JointModel, images: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``joint.dense`` and the own features from one pass; None if it is not that model."""
+        ...
+
+
+@runtime_checkable
+class SizedInput(Protocol):
+    """Optional: a model that needs no image larger than its own input.
+
+    Attributes:
+        input_size: side in pixels that JPEG files may be decoded down to; None for all pixels.
+    """
+
+    input_size: int | None
+
+
+def input_size(model: JointModel) -> int | None:
+    """The side in pixels that a model's images may be decoded down to; None for all pixels."""
+    return model.input_size if isinstance(model, SizedInput) else None
+
+
 def encode_shared(
     joint: JointModel, encoder: PatchEncoder, images: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Dense language map and visual features of the same pixels, from one pass if possible.
 
-    A model that is both and offers ``dense_and_features`` is run once, never twice; so is one whose
-    inner map the encoder is, which then offers ``features_beside``.
+    A model that is both and a ``SharedPass`` is run once, never twice; so is one whose ``InnerMap``
+    the encoder is.
 
     Returns:
         (B, d1, h1, w1) from ``joint.dense`` and (B, d2, h2, w2) from ``encoder.features``.
     """
     shared: object = encoder
-    both = getattr(joint, "dense_and_features", None)
-    if both is not None and joint is shared:
-        dense, features = both(images)
-        return dense, features
-    beside = getattr(encoder, "features_beside", None)
-    found: tuple[Tensor, Tensor] | None = None if beside is None else beside(joint, images)
+    if isinstance(joint, SharedPass) and joint is shared:
+        return joint.dense_and_features(images)
+    found = encoder.features_beside(joint, images) if isinstance(encoder, InnerMap) else None
     return found or (joint.dense(images), encoder.features(images))
 
 

@@ -18,7 +18,9 @@ Model = JointModel | PatchEncoder
 
 
 def load(model: str | Model, device: str | torch.device | None = None) -> Model:
-    """The model of an id, kept in memory for the next call; a model is returned as it is.
+    """The model of an id; a model is returned as it is.
+
+    The last four are kept in memory for the next call, until ``release``.
 
     Args:
         model: ``"lite"``, ``"clip:ARCHITECTURE/TAG-OR-FILE"``, ``"timm:ARCHITECTURE[/FILE]"``, an
@@ -122,7 +124,12 @@ def _load(model: str, device: str) -> Model:
     return _load_id(str(identify(model)), device)
 
 
-@functools.lru_cache(maxsize=8)
+def release() -> None:
+    """Forget the models kept for the next call; one that is still used goes with its last user."""
+    _load_id.cache_clear()
+
+
+@functools.lru_cache(maxsize=4)
 def _load_id(model: str, device: str) -> Model:
     id = ids.parse(model)
     if id.scheme == "clip":

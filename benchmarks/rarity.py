@@ -74,7 +74,7 @@ def main() -> None:
     data["rarity"] = rarity(index, sets[0], told, args.only, recipe, models, args.workers)
     save(args.out, data)
     series = SweepSeries.model_validate(data["rarity"]["reco"])
-    (args.out / "rarity.svg").write_text(plots.sweep(series))
+    (args.out / "rarity.svg").write_text(plots.plot_sweep(series))
     data["archives"] = archives(index, sets, recipe, models, args.workers, args.seeds)
     save(args.out, data)
 

@@ -25,9 +25,17 @@ from recoseg.web.service import Service
 from recoseg.web.settings import Settings
 from recoseg.web.worker import Cancelled
 from tests import pupils
-from tests.test_cli import on_toys, paint_all, run
+from tests.test_cli import paint_all, run
 from tests.toys import COLOURS, Toy, paint
-from tests.webs import done, over, preview, sentence, serving, upload
+from tests.webs import (
+    done,
+    over,
+    preview,
+    sentence,
+    serving,
+    toys,  # noqa: F401
+    upload,
+)
 
 
 def picture(response):
@@ -35,15 +43,8 @@ def picture(response):
     return Image.open(io.BytesIO(response.content))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def toys():
-    with pytest.MonkeyPatch.context() as patch:
-        on_toys(patch)
-        yield
-
-
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, toys):
+def home(tmp_path_factory):
     """Photos below a root, and a bank made on the command line."""
     folder = tmp_path_factory.mktemp("served")
     photos = paint_all(folder / "root" / "photos")

@@ -13,18 +13,17 @@ from PIL import Image
 
 from recoseg.errors import InputError, RecosegError
 from recoseg.web.settings import Settings, home, is_loopback
-from tests.test_cli import on_toys, run
+from tests.test_cli import run
 from tests.toys import paint
-from tests.webs import over, sentence, serving, upload
+from tests.webs import (
+    over,
+    sentence,
+    serving,
+    toys,  # noqa: F401
+    upload,
+)
 
 TOKEN = "correct-horse-battery"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def toys():
-    with pytest.MonkeyPatch.context() as patch:
-        on_toys(patch)
-        yield
 
 
 @pytest.fixture(scope="module")

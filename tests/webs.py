@@ -6,12 +6,22 @@ import contextlib
 import json
 import time
 
+import pytest
 from starlette.testclient import TestClient
 
 from recoseg.web.app import create
 from recoseg.web.settings import Settings
+from tests.test_cli import on_toys
 
 HOME = "http://127.0.0.1:8000"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toys():
+    """The toy model in the place of every other, for a module that imports this."""
+    with pytest.MonkeyPatch.context() as patch:
+        on_toys(patch)
+        yield
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from recoseg.learning.team import join_processes
 from recoseg.learning.trainer import Trainer
 from recoseg.learning.training import TrainingHooks, train
 from recoseg.models import encoders
-from recoseg.runs.jobs import gather
+from recoseg.runs.inputs import gather
 from recoseg.segmenting.result import Segmentation
 from recoseg.student.deeplab import Architecture, Network
 from recoseg.student.student import Student

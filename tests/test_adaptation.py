@@ -32,7 +32,7 @@ from recoseg.learning.sampling import Pair, Sampler, read_labels
 from recoseg.learning.team import SharedNorm, Team, join_processes, share_norms
 from recoseg.learning.trainer import Trainer, balance_weights
 from recoseg.learning.validation import Labelled
-from recoseg.runs.jobs import gather
+from recoseg.runs.inputs import gather
 from recoseg.similarity import upsample
 from recoseg.student.student import Student
 from tests import pupils

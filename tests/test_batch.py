@@ -15,7 +15,7 @@ from recoseg.io import durable, images
 from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
 from recoseg.runs import batch
-from recoseg.runs.jobs import gather
+from recoseg.runs.inputs import gather
 from tests.toys import Toy, paint
 
 

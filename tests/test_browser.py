@@ -40,7 +40,7 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def server(toys, made, tmp_path_factory, chromium):  # noqa: F811
-    from recoseg.web.settings import Settings
+    from recoseg.web.settings import ServerSettings
 
     here = tmp_path_factory.mktemp("served")
     for i in range(40):
@@ -48,7 +48,7 @@ def server(toys, made, tmp_path_factory, chromium):  # noqa: F811
         colour = ("red", "blue", "white", "green")[i % 4]
         paint(here / "root" / "many" / f"{i}.png", colour, size=16 + i)
     paint(here / "root" / "few" / "one.png", "red")
-    settings = Settings(
+    settings = ServerSettings(
         banks=(made / "two.bank",),
         indexes=(made / "photos.index",),
         roots=(here / "root",),

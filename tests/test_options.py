@@ -15,7 +15,7 @@ from recoseg.concepts.concept import STRICTNESSES
 from recoseg.errors import InputError, RecipeError
 from recoseg.learning.pseudolabels import make_pseudo_labels
 from recoseg.runs import batch
-from recoseg.runs.jobs import gather
+from recoseg.runs.inputs import gather
 from recoseg.segmenting.interface import ImageSegmenter
 from recoseg.segmenting.options import USUAL_SHORTLIST, USUAL_SURE, Options
 from recoseg.segmenting.segmenter import Segmenter

@@ -19,7 +19,7 @@ from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import Locked
 from recoseg.index.index import Index
 from recoseg.learning import adaptation
-from recoseg.runs import batch, jobs, manifest
+from recoseg.runs import batch, inputs, manifest
 from recoseg.student.student import Student
 from recoseg.web.banks import BankLibrary
 from recoseg.web.indexes import IndexInfo, IndexLibrary
@@ -166,7 +166,7 @@ def test_one_of_many_segmenters_works(photos, tmp_path):
             return super().__call__(image)
 
     def work(_: int) -> None:
-        list(batch.run(jobs.gather([photos]), Slow(), tmp_path / "out", {"names": []}, False))
+        list(batch.run(inputs.gather([photos]), Slow(), tmp_path / "out", {"names": []}, False))
 
     assert sorted(race(work)) == ["done"] + ["refused"] * (RACERS - 1)
     assert len(manifest.finished(tmp_path / "out")) == 12

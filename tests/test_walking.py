@@ -17,7 +17,7 @@ from recoseg.index.index import Index
 from recoseg.io import walking
 from recoseg.io.archive import Archive
 from recoseg.runs import manifest
-from recoseg.runs.jobs import gather
+from recoseg.runs.inputs import gather
 from tests.test_archive import tar
 from tests.toys import Toy, paint
 

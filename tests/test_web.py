@@ -20,9 +20,9 @@ from recoseg.errors import RecosegError
 from recoseg.segmenting.scoremaps import ScoreMaps
 from recoseg.web.banks import GROUPS
 from recoseg.web.encodings import Encodings
-from recoseg.web.segmenters import Order
+from recoseg.web.segmenters import SegmentRequest
 from recoseg.web.service import Service
-from recoseg.web.settings import Settings
+from recoseg.web.settings import ServerSettings
 from recoseg.web.worker import Cancelled
 from tests import pupils
 from tests.test_cli import paint_all, run
@@ -265,7 +265,7 @@ def test_other_settings_need_no_models(client, two, photo, monkeypatch):
 
 
 def test_segmenting_is_ended_between_two_steps_and_leaves_nothing(tmp_path, home, photo):
-    service = Service.start(Settings(banks=(home / "two.bank",), state=tmp_path / "state"))
+    service = Service.start(ServerSettings(banks=(home / "two.bank",), state=tmp_path / "state"))
     bank = service.shelf.entries()[1].id
     seen = []
 
@@ -276,7 +276,7 @@ def test_segmenting_is_ended_between_two_steps_and_leaves_nothing(tmp_path, home
 
     try:
         with pytest.raises(Cancelled):
-            service.results.make(photo, "look.png", Order(bank), step)
+            service.results.make(photo, "look.png", SegmentRequest(bank), step)
         assert [done for done, _ in seen] == [0, 1, 2]
         assert seen[-1][1] > 2
         assert not list((Path(service.temporary.name)).rglob("*.png"))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from recoseg.errors import InputError, RecosegError
-from recoseg.web.settings import Settings, home, is_loopback
+from recoseg.web.settings import ServerSettings, home, is_loopback
 from tests.test_cli import run
 from tests.toys import paint
 from tests.webs import (
@@ -64,7 +64,7 @@ def test_what_is_loopback():
 )
 def test_unsafe_settings_are_refused(wrong, words):
     with pytest.raises(InputError, match=words):
-        Settings(**wrong)
+        ServerSettings(**wrong)
 
 
 def test_the_state_lies_where_xdg_says(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from recoseg.web.app import create
-from recoseg.web.settings import Settings
+from recoseg.web.settings import ServerSettings
 from tests.test_cli import on_toys
 
 HOME = "http://127.0.0.1:8000"
@@ -29,7 +29,7 @@ def serving(folder, *, headers=None, follow=True, **settings):
     """A client of a server whose state lies in ``folder``; its one root is ``folder/root``."""
     (folder / "root").mkdir(exist_ok=True)
     chosen = {"roots": (folder / "root",), "state": folder / "state", **settings}
-    app = create(Settings(**chosen))
+    app = create(ServerSettings(**chosen))
     with TestClient(
         app, base_url=HOME, headers=headers, follow_redirects=follow, raise_server_exceptions=False
     ) as client:

@@ -80,9 +80,9 @@ def adapt(
     from recoseg import Segmenter
     from recoseg.learning import adaptation, plan
     from recoseg.learning.pseudolabels import Ignoring
-    from recoseg.runs import jobs
+    from recoseg.runs import inputs
 
-    jobs.gather([folder], leave_out=check_output_folder(out))  # before the model is loaded
+    inputs.gather([folder], leave_out=check_output_folder(out))  # before the model is loaded
     chosen = plan.preset(preset).replace(iterations=iterations, batch=batch, encoder=encoder)
     chosen, table = _as_protocol(chosen, protocol)
     teacher = Segmenter(open_bank(bank), split_names(concepts), unknown=unknown, device=device)

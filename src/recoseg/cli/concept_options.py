@@ -99,7 +99,7 @@ def parse_examples(texts: Sequence[str] | None) -> dict[str, list[Path]] | None:
 
 def find_photos(given: Sequence[str]) -> list[Path]:
     """The images of files, folders and patterns."""
-    from recoseg.runs.jobs import gather
+    from recoseg.runs.inputs import gather
 
     return [job.source for job in gather(given)]
 

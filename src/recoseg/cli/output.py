@@ -16,7 +16,7 @@ import typer
 from recoseg.errors import InputError, RecosegError
 
 if TYPE_CHECKING:
-    from recoseg.runs.jobs import Job
+    from recoseg.runs.inputs import InputImage
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -103,21 +103,22 @@ def check_output_folder(path: Path) -> Path:
     return durable.check_writable(path)
 
 
-def gather_images(given: Sequence[str], out: Path) -> list[Job]:
+def gather_images(given: Sequence[str], out: Path) -> list[InputImage]:
     """The images to segment into ``out``, both looked at before a model is loaded.
 
     What is passed over because its format cannot be read, though it is a photo, is said.
     """
     from recoseg.io import filetypes
-    from recoseg.runs import batch, jobs
+    from recoseg.runs import batch, inputs
 
     passed = Counter[str]()
     unlisted = list[str]()
-    found = jobs.gather(given, leave_out=out, others=passed, unlisted=unlisted)
+    found = inputs.gather(given, leave_out=out, others=passed, unlisted=unlisted)
     for folder in unlisted:
         say(f"note: this folder was not searched: {folder}.")
     batch.ready(out)
-    warn_unread(filetypes.unread_note(passed))
+    if passed:
+        warn_unread(filetypes.unread_note(passed))
     return found
 
 

@@ -61,7 +61,7 @@ def serve(
 
     if not settings.is_loopback(host) and token is None:
         raise typer.BadParameter(settings.beyond(host))
-    chosen = settings.Settings(
+    chosen = settings.ServerSettings(
         banks=tuple(bank or ()),
         indexes=tuple(index or ()),
         roots=tuple(root or ()),

@@ -28,7 +28,7 @@ from recoseg.learning.team import Team, join_processes
 from recoseg.learning.trainer import Trainer, architecture_of, check_batch
 from recoseg.learning.training import SAVE_EVERY, TrainingHooks, train
 from recoseg.models import encoders
-from recoseg.runs.jobs import Job, gather
+from recoseg.runs.inputs import InputImage, gather
 from recoseg.segmenting.interface import ImageSegmenter
 from recoseg.segmenting.result import UNKNOWN
 from recoseg.student.deeplab import Network
@@ -88,7 +88,7 @@ def adapt(
     return _locked(segmenter, jobs, durable.make_folder(Path(out)), settings, device)
 
 
-def _chosen(jobs: list[Job], count: int | None) -> list[Job]:
+def _chosen(jobs: list[InputImage], count: int | None) -> list[InputImage]:
     """So many of the images, evenly; all if there are no more."""
     if count is None or count >= len(jobs):
         return jobs
@@ -97,7 +97,7 @@ def _chosen(jobs: list[Job], count: int | None) -> list[Job]:
 
 def _locked(
     teacher: ImageSegmenter,
-    jobs: list[Job],
+    jobs: list[InputImage],
     home: Path,
     settings: Settings,
     device: str | None,
@@ -109,7 +109,7 @@ def _locked(
 
 
 def _rounds(
-    teacher: ImageSegmenter, jobs: list[Job], out: Path, settings: Settings, team: Team
+    teacher: ImageSegmenter, jobs: list[InputImage], out: Path, settings: Settings, team: Team
 ) -> Student:
     """Each round's student is the next one's teacher; the last is the result."""
     curves.check()
@@ -137,7 +137,7 @@ class _Round:
     def __init__(
         self,
         teacher: ImageSegmenter,
-        jobs: list[Job],
+        jobs: list[InputImage],
         home: Path,
         settings: Settings,
         team: Team,

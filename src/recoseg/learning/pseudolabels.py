@@ -27,7 +27,7 @@ from recoseg.io.saving import save_image
 from recoseg.learning.augment import IGNORE, Labels
 from recoseg.learning.sampling import Pair, read_labels
 from recoseg.runs import batch, manifest
-from recoseg.runs.jobs import Job
+from recoseg.runs.inputs import InputImage
 from recoseg.segmenting.result import UNKNOWN, Segmentation
 from recoseg.typecheck import check_fields
 
@@ -135,7 +135,7 @@ class PseudoLabels:
 
 
 def make_pseudo_labels(
-    jobs: Sequence[Job],
+    jobs: Sequence[InputImage],
     segment: Callable[[Path], Segmentation],
     names: Sequence[str],
     out: Path,
@@ -147,7 +147,7 @@ def make_pseudo_labels(
     """Label what is not labelled yet, and report how much of each concept there is.
 
     Args:
-        jobs: the images, from ``recoseg.runs.jobs.gather``.
+        jobs: the images, from ``recoseg.runs.inputs.gather``.
         segment: a ``Segmenter`` or ``Student``.
         names: its concepts.
         out: the folder to fill.
@@ -184,7 +184,7 @@ def make_pseudo_labels(
 
 
 def read_pseudo_labels(
-    jobs: Sequence[Job], names: Sequence[str], out: Path, geometry: Protocol | None = None
+    jobs: Sequence[InputImage], names: Sequence[str], out: Path, geometry: Protocol | None = None
 ) -> PseudoLabels:
     """What ``make_pseudo_labels`` left in a folder, for a process that only reads."""
     names = tuple(name for name in names if name != UNKNOWN)

@@ -12,7 +12,7 @@ from recoseg.errors import InputError
 from recoseg.evaluation.metrics import VOID, Counts, count, scores
 from recoseg.io.images import ImageLike
 from recoseg.learning.sampling import Pair
-from recoseg.runs.jobs import gather
+from recoseg.runs.inputs import gather
 from recoseg.segmenting.result import Segmentation
 
 

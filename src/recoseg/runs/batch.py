@@ -14,7 +14,7 @@ from recoseg.io import durable
 from recoseg.io.progress import Progress, track
 from recoseg.io.saving import save_image
 from recoseg.runs import manifest
-from recoseg.runs.jobs import Job
+from recoseg.runs.inputs import InputImage
 from recoseg.runs.manifest import LOCK, file_digest
 from recoseg.runs.record import Record
 
@@ -55,7 +55,7 @@ class Outcome:
     """What became of one image.
 
     Attributes:
-        id: as in ``Job``.
+        id: as in ``InputImage``.
         state: ``"done"``, ``"kept"`` (it was there already) or ``"failed"``.
         labels: the indexed PNG, None if failed.
         overlay: the picture with colours laid over, None if failed.
@@ -87,7 +87,7 @@ class Outcome:
 
 
 def run(
-    jobs: Sequence[Job],
+    jobs: Sequence[InputImage],
     segment: Segment,
     out: Path,
     settings: Mapping[str, Any],
@@ -100,7 +100,7 @@ def run(
     killed run loses no more than that.
 
     Args:
-        jobs: from ``recoseg.runs.jobs.gather``.
+        jobs: from ``recoseg.runs.inputs.gather``.
         segment: a ``Segmenter`` or anything that is called like one.
         out: the folder to fill: ``labels/``, ``overlays/``, ``manifest.json``.
         settings: all that decides a result, of plain JSON types: a segmenter's ``identity``.
@@ -132,14 +132,14 @@ def ready(out: Path) -> None:
     manifest.check_ours(out)
 
 
-def _kept(job: Job, out: Path, done: Record) -> Outcome | None:
+def _kept(job: InputImage, out: Path, done: Record) -> Outcome | None:
     entry = done.kept(job.id, job.source)
     if entry is None:
         return None
     return Outcome(job.id, "kept", out / entry["labels"], out / entry["overlay"], entry["area"])
 
 
-def _segment(job: Job, segment: Segment, out: Path, done: Record) -> Outcome:
+def _segment(job: InputImage, segment: Segment, out: Path, done: Record) -> Outcome:
     try:
         digest, result = _of_one_state(job.source, segment)
     except (ImageError, OSError) as error:

@@ -15,7 +15,7 @@ import numpy as np
 from recoseg.errors import ImageError, InputError, VideoError
 from recoseg.io import images
 from recoseg.io.images import RGB
-from recoseg.runs import jobs
+from recoseg.runs import inputs
 from recoseg.runs.manifest import file_digest
 
 FOLDER_FPS = Fraction(25)
@@ -85,7 +85,7 @@ def open_frames(source: str | Path, fps: float | None = None, away: Path | None 
         if fps is not None and not 0 < fps <= 1000:
             raise InputError(f"fps must be above 0 and at most 1000, not {fps!r}.")
         rate = FOLDER_FPS if fps is None else Fraction(fps).limit_denominator(1001)
-        return Folder(jobs.gather([path], leave_out=away), rate)
+        return Folder(inputs.gather([path], leave_out=away), rate)
     if fps is not None:
         raise InputError("fps is for a folder of frames; a video file has its own.")
     if not path.is_file():
@@ -97,7 +97,7 @@ def open_frames(source: str | Path, fps: float | None = None, away: Path | None 
 class Folder:
     """Images of one size, in natural order: frame 2 before frame 10. Attributes as ``Frames``."""
 
-    files: list[jobs.Job]
+    files: list[inputs.InputImage]
     fps: Fraction
     skipped: list[str] = field(default_factory=list)
 

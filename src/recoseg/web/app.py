@@ -25,7 +25,7 @@ from recoseg.web import (
 from recoseg.web.guard import Guard
 from recoseg.web.metrics import CountingMiddleware
 from recoseg.web.service import Service
-from recoseg.web.settings import Settings
+from recoseg.web.settings import ServerSettings
 
 STATIC = Path(str(resources.files("recoseg.web"))) / "static"
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -44,7 +44,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create(settings: Settings | None = None) -> FastAPI:
+def create(settings: ServerSettings | None = None) -> FastAPI:
     """The ASGI application; its shutdown ends the work and removes the temporary folder.
 
     Args:
@@ -53,7 +53,7 @@ def create(settings: Settings | None = None) -> FastAPI:
     Raises:
         RecosegError: a bank, an index or the student cannot be opened.
     """
-    settings = settings or Settings()
+    settings = settings or ServerSettings()
     service = Service.start(settings)
 
     @contextlib.asynccontextmanager

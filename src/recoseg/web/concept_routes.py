@@ -20,7 +20,7 @@ from recoseg.web.banks import BankEntry, groups
 from recoseg.web.failures import Missing, Unprocessable
 from recoseg.web.segmenters import STUDENT
 from recoseg.web.service import Service, Serving
-from recoseg.web.worker import Job, Step
+from recoseg.web.worker import Job, OnStep
 
 router = APIRouter()
 BINARY = "application/octet-stream"
@@ -127,7 +127,7 @@ def save(draft: str, order: schemas.SaveOrder, service: Serving) -> dict[str, st
     return {"bank": bank, "concept": name}
 
 
-def _calibrate(service: Service, id: str, index: str, step: Step) -> dict[str, Any]:
+def _calibrate(service: Service, id: str, index: str, step: OnStep) -> dict[str, Any]:
     entry, opened = service.shelf.find(id), service.catalogue.open(index)
     models = Models.load(entry.bank.recipe, service.settings.device)
     found = calibration.calibrate(entry.bank, opened, models=models, progress=step)

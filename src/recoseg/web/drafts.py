@@ -26,7 +26,7 @@ from recoseg.reporting.quality import Quality
 from recoseg.web.banks import BankLibrary
 from recoseg.web.failures import Conflict, Missing, Refused
 from recoseg.web.indexes import IndexLibrary
-from recoseg.web.worker import Step
+from recoseg.web.worker import OnStep
 
 KEPT = 30
 MOST_BYTES = 256 * 2**20
@@ -120,7 +120,7 @@ class Drafts:
                 raise Missing("this draft is not kept any more; build it again.")
             return self._kept[id]
 
-    def make(self, order: DraftRequest, step: Step) -> Draft:
+    def make(self, order: DraftRequest, step: OnStep) -> Draft:
         """Build a concept by words, examples or both, as ``recoseg concept add`` does."""
         name = order.words[0]
         index = self.catalogue.open(order.index) if order.index else None
@@ -174,7 +174,7 @@ class Drafts:
         pixels = images.read(example.data, at_least=at_least, max_pixels=most, name=example.name)
         return cut_square(pixels, size, rule)
 
-    def _base(self, name: str, index: Index | None, step: Step) -> ConceptBank:
+    def _base(self, name: str, index: Index | None, step: OnStep) -> ConceptBank:
         """A bank without concepts, whose contexts are those that are to be eliminated."""
         for entry in self.shelf.entries():
             bank = entry.bank

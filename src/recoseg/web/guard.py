@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recoseg.web.failures import Busy, refuse
-from recoseg.web.settings import Settings, is_loopback
+from recoseg.web.settings import ServerSettings, is_loopback
 from recoseg.web.worker import Worker
 
 COOKIE = "recoseg-token"
@@ -40,7 +40,7 @@ HEADERS = {
 class Guard:
     """Middleware that refuses requests before they reach the application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, worker: Worker) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, worker: Worker) -> None:
         """Guard ``app`` by ``settings``; no upload is taken that ``worker`` has no room for."""
         self.app = app
         self.worker = worker

@@ -20,7 +20,7 @@ from recoseg.models.prompts import embed_concepts
 from recoseg.recipe import preset
 from recoseg.web.failures import Missing
 from recoseg.web.folders import path_id
-from recoseg.web.worker import Step
+from recoseg.web.worker import OnStep
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class IndexLibrary:
             self._note(id, about)
         return id
 
-    def build(self, id: str, step: Step) -> dict[str, Any]:
+    def build(self, id: str, step: OnStep) -> dict[str, Any]:
         """Make an index, or go on with it, or bring it up to date."""
         about = self.about(id)
         joint = registry.load_joint(preset("lite").retrieval, self.device)

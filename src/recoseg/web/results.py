@@ -27,8 +27,8 @@ from recoseg.segmenting.result import UNKNOWN, Segmentation
 from recoseg.web import pictures
 from recoseg.web.encodings import Encodings
 from recoseg.web.failures import Missing
-from recoseg.web.segmenters import Order, Segmenters
-from recoseg.web.worker import Step
+from recoseg.web.segmenters import Segmenters, SegmentRequest
+from recoseg.web.worker import OnStep
 
 KEPT = 100
 
@@ -45,7 +45,7 @@ class Results:
         self._kept: OrderedDict[str, Path] = OrderedDict()
         self._lock = threading.Lock()
 
-    def make(self, data: bytes, name: str, order: Order, step: Step) -> dict[str, Any]:
+    def make(self, data: bytes, name: str, order: SegmentRequest, step: OnStep) -> dict[str, Any]:
         """Segment an encoded image and keep what came of it; what ``result.json`` says."""
         start = time.perf_counter()
         seen = self._segment(data, name, order, step)
@@ -101,7 +101,7 @@ class Results:
             self._kept.pop(id, None)
         shutil.rmtree(home, ignore_errors=True)
 
-    def _segment(self, data: bytes, name: str, order: Order, step: Step) -> Segmentation:
+    def _segment(self, data: bytes, name: str, order: SegmentRequest, step: OnStep) -> Segmentation:
         """As the segmenter would itself, but for maps that are still there from the last time."""
         image = images.read(data, max_pixels=self.max_pixels, name=name)
         segmenter, refined = self.segmenters.get(order), order.options.refine

@@ -13,9 +13,9 @@ from PIL import Image
 from recoseg.concepts.concept import STRICTNESSES
 from recoseg.segmenting.options import Options
 from recoseg.web import forms, pictures, schemas
-from recoseg.web.segmenters import Order
+from recoseg.web.segmenters import SegmentRequest
 from recoseg.web.service import Serving
-from recoseg.web.worker import Job, Step
+from recoseg.web.worker import Job, OnStep
 
 router = APIRouter()
 Temperature = Annotated[float | None, Form(ge=1e-6, le=1e6, allow_inf_nan=False)]
@@ -55,11 +55,11 @@ def segment(
         strength=strength,
         temperature=temperature,
     )
-    order = Order(bank, options)
+    order = SegmentRequest(bank, options)
     service.segmenters.check(order)
     data, name = image.file.read(), forms.name_of(image)
 
-    def work(step: Step) -> dict[str, Any]:
+    def work(step: OnStep) -> dict[str, Any]:
         return service.results.make(data, name, order, step)
 
     return {"job": service.worker.submit(Job("segment", f"segmenting {name}", work)).id}

@@ -24,7 +24,7 @@ KEPT = 16
 
 
 @dataclass(frozen=True)
-class Order:
+class SegmentRequest:
     """What to segment with, and how.
 
     Attributes:
@@ -46,7 +46,7 @@ class Segmenters:
         self.student = self._open(student) if student is not None else None
         self._made: OrderedDict[object, Segmenter] = OrderedDict()
 
-    def check(self, order: Order) -> None:
+    def check(self, order: SegmentRequest) -> None:
         """Refuse, before anything is queued, what ``get`` could not make."""
         known, options = self.names(order.bank), order.options
         for name in options.concepts or ():
@@ -69,7 +69,7 @@ class Segmenters:
             return self.student.names
         return self.shelf.find(bank).bank.names
 
-    def get(self, order: Order) -> ImageSegmenter:
+    def get(self, order: SegmentRequest) -> ImageSegmenter:
         """The segmenter for an order, made once whether it refines or not."""
         options = order.options
         if order.bank == STUDENT and self.student is not None:
@@ -86,7 +86,7 @@ class Segmenters:
             self._made.popitem(last=False)
         return self._made[key]
 
-    def subject(self, order: Order) -> Hashable:
+    def subject(self, order: SegmentRequest) -> Hashable:
         """What is looked for, however it is decided: the same for the same maps of an image."""
         stamp = None if order.bank == STUDENT else self.shelf.find(order.bank).stamp
         return order.bank, stamp, order.options.concepts

@@ -16,7 +16,7 @@ from recoseg.web.indexes import IndexLibrary
 from recoseg.web.metrics import Metrics
 from recoseg.web.results import Results
 from recoseg.web.segmenters import Segmenters
-from recoseg.web.settings import Settings
+from recoseg.web.settings import ServerSettings
 from recoseg.web.worker import Worker
 
 
@@ -24,7 +24,7 @@ from recoseg.web.worker import Worker
 class Service:
     """What the routes use; ``close`` ends the work and removes the temporary folder."""
 
-    settings: Settings
+    settings: ServerSettings
     temporary: tempfile.TemporaryDirectory[str]
     worker: Worker
     metrics: Metrics
@@ -36,7 +36,7 @@ class Service:
     drafts: Drafts
 
     @classmethod
-    def start(cls, settings: Settings) -> Service:
+    def start(cls, settings: ServerSettings) -> Service:
         """Open what the settings name; RecosegError if something of it is damaged."""
         shelf = BankLibrary(settings.banks, settings.state)
         catalogue = IndexLibrary(settings.indexes, settings.state, settings.device)

@@ -13,10 +13,10 @@ from fastapi import FastAPI
 
 from recoseg.errors import RecosegError
 from recoseg.web.app import create
-from recoseg.web.settings import Settings
+from recoseg.web.settings import ServerSettings
 
 
-def run(settings: Settings, say: Callable[[str], None]) -> None:
+def run(settings: ServerSettings, say: Callable[[str], None]) -> None:
     """Serve until Ctrl-C, which ends the running step first.
 
     Args:
@@ -37,7 +37,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
 
 
 def _serve(
-    app: FastAPI, settings: Settings, listening: socket.socket, say: Callable[[str], None]
+    app: FastAPI, settings: ServerSettings, listening: socket.socket, say: Callable[[str], None]
 ) -> NoReturn:
     # Uploads that the form parser puts aside belong with everything else that is removed.
     tempfile.tempdir = app.state.service.temporary.name
@@ -59,14 +59,14 @@ def _serve(
     raise KeyboardInterrupt
 
 
-def address(settings: Settings, port: int) -> str:
+def address(settings: ServerSettings, port: int) -> str:
     """The URL to open, with the secret if there is one."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     secret = f"?token={settings.token}" if settings.token else ""
     return f"http://{host}:{port}/{secret}"
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _listen(settings: ServerSettings) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         return socket.create_server((settings.host, settings.port), family=family)

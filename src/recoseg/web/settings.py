@@ -29,7 +29,7 @@ def is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """A server's settings.
 
     Attributes:

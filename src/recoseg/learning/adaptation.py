@@ -66,7 +66,7 @@ def adapt(
         preset: ``"small"``, ``"paper"``, or a ``recoseg.learning.plan.Plan``.
         seed: of everything random.
         rounds: 2 trains a second student on the labels of the first, and so on.
-        ignoring: which pixels are not taught.
+        ignoring: which pixels are ignored in training.
         validate: gives a student a mark; reported, and used for nothing unless ``select``.
         validate_every: iterations between marks, and one at the end; 0 for the end alone.
         select: keep the best-marked student instead of the last; the report says so.

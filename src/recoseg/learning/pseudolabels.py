@@ -72,7 +72,7 @@ class PseudoLabel:
 
     @classmethod
     def of(cls, result: Segmentation, ignoring: Ignoring, home: Path) -> PseudoLabel:
-        """Turn what is not to be taught into 255."""
+        """Set ignored pixels to 255."""
         names = tuple(name for name in result.names if name != UNKNOWN)
         if len(names) > IGNORE:
             raise InputError(

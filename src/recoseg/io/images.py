@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from recoseg.errors import ImageError, InputError
-from recoseg.io.pil_warnings import silence_pillow
+from recoseg.io.decoding import check_size, one_if_large, to_rgb
+from recoseg.io.pil_warnings import silence_libtiff, silence_pillow
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,8 @@ def read(
         source: a path, encoded bytes, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3)
             or (H, W, 4).
         at_least: let JPEG decode at a reduced scale whose short side is still at least this many
-            pixels; several times faster on large photos.
+            pixels, several times faster on large photos; very large images of other kinds are
+            reduced so while they are read.
         max_pixels: larger images are refused before they are decoded (decompression bombs);
             Pillow's own limit, the default, holds as well.
         name: what to call the source in messages; by default its path.
@@ -62,7 +64,7 @@ def read(
             if isinstance(source, np.ndarray):
                 return _from_array(source)
             if isinstance(source, Image.Image):
-                return _to_rgb(source, label, max_pixels)
+                return to_rgb(source, label, max_pixels, at_least)
             return _decode(source, label, at_least, max_pixels)
     except ImageError:
         raise
@@ -153,10 +155,16 @@ def _decode(source: str | Path | bytes, label: str, at_least: int | None, max_pi
     if isinstance(source, bytes) and not source:
         raise ImageError(f"{label} is empty (0 bytes); check the file or leave it out.")
     with Image.open(stream, formats=FORMATS) as image:
-        _guard(image, label, max_pixels)
+        check_size(image, label, max_pixels)
         if at_least is not None and image.format in ("JPEG", "MPO"):
             _draft(image, at_least)
-        return _to_rgb(image, label, max_pixels)
+        if image.format == "TIFF":
+            silence_libtiff()
+        with one_if_large(image):
+            try:
+                return to_rgb(image, label, max_pixels, at_least, ours=True)
+            finally:
+                image.close()  # and its memory is free before the next one begins
 
 
 def _check_file(path: Path, label: str) -> Path:
@@ -185,7 +193,7 @@ def _from_array(array: NDArray[np.uint8]) -> RGB:
     if array.shape[2] == 3:
         return np.ascontiguousarray(array)
     if array.shape[2] == 4:
-        return _to_rgb(Image.fromarray(array, "RGBA"), "the array given", MAX_PIXELS)
+        return to_rgb(Image.fromarray(array, "RGBA"), "the array given", MAX_PIXELS, None)
     if array.shape[2] == 1:
         return np.repeat(array, 3, axis=2)
     raise ImageError(
@@ -194,52 +202,9 @@ def _from_array(array: NDArray[np.uint8]) -> RGB:
     )
 
 
-def _guard(image: Image.Image, label: str, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise ImageError(
-            f"{label} has {image.width}x{image.height} pixels, over the limit of "
-            f"{max_pixels / 1e6:.0f} million; shrink it or leave it out."
-        )
-    if not image.width or not image.height:
-        raise ImageError(f"{label} has no pixels; leave it out.")
-
-
 def _draft(image: Image.Image, at_least: int) -> None:
     # Rounded down, because the decoder takes the largest scale that reaches the size asked for.
     short = min(image.size)
     scale = next((s for s in (8, 4, 2) if short // s >= at_least), None)
     if scale is not None:
         image.draft(None, (image.width // scale, image.height // scale))
-
-
-def _to_rgb(image: Image.Image, label: str, max_pixels: int) -> RGB:
-    _guard(image, label, max_pixels)
-    image = _upright(image)
-    if image.mode.startswith(("I", "F")):
-        return _from_deep(image)
-    if image.mode == "La":
-        image = image.convert("LA")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB")).copy()
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    # Damaged EXIF data say nothing about the pixels.
-    except Exception:
-        return image
-
-
-def _from_deep(image: Image.Image) -> RGB:
-    # 16-bit files use their full range by convention; others the least usual range that holds them.
-    values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
-    top = float(values.max())
-    ranges = {"I": (255, 65535), "F": (1, 255, 65535)}.get(image.mode, (65535,))
-    full = next((r for r in ranges if top <= r), top)
-    grey = np.clip(values / full * 255, 0, 255).round().astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)

@@ -34,7 +34,7 @@ from recoseg.index.index import Index
 from recoseg.learning import adaptation
 from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
-from recoseg.runs import batch, jobs, manifest, record
+from recoseg.runs import batch, inputs, manifest, record
 from recoseg.segmenting.segmenter import Segmenter
 from recoseg.student.student import Student
 from recoseg.video import clip_record, segment_video
@@ -158,7 +158,7 @@ def outdated(home: Path) -> None:
 
 def segment(home: Path) -> None:
     chosen = segmenter(home)
-    given = jobs.gather([home / "photos"])
+    given = inputs.gather([home / "photos"])
     for outcome in batch.run(given, chosen, home / "out", chosen.identity, progress=False):
         assert outcome.state != "failed", outcome.reason
 

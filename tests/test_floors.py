@@ -30,7 +30,7 @@ TABLE = {
     "7 a student": "student",
     "8 many images": "runs",
     "9 measure": "evaluation",
-    "10 learn and hand over": "learning exporting video reporting",
+    "10 learn and hand over": "learning exporting video reporting baselines",
     "11 doors": "cli web __init__ __main__",
 }
 # A bank's verbs are methods of the value, so that users learn one noun; the work is done above it.

@@ -136,7 +136,7 @@ def test_help_lists_recipes_protocols_and_words():
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ((), "give --bank, --index, --student or --predictions"),
+        ((), "give --bank, --index, --student, --predictions or --baseline"),
         (("--bank", "b", "--index", "i"), "not both"),
         (("--bank", "everyday", "--match", "hungarian"), "is for --predictions"),
         (("--bank", "everyday", "--words", "paper"), "its own words"),

@@ -69,6 +69,10 @@ class StudentError(RecosegError):
     """A student's file is damaged, foreign or of another version, or does not fit its use."""
 
 
+class BaselineError(RecosegError):
+    """A trained baseline's file is damaged, foreign or of another version."""
+
+
 class VideoError(RecosegError):
     """A video cannot be read, holds nothing, or cannot be written."""
 

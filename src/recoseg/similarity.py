@@ -56,3 +56,18 @@ def upsample_rows(maps: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
     share = (at - low).to(maps)[:, None]
     mixed = maps[:, low] * (1 - share) + maps[:, high] * share
     return upsample(mixed[None], (len(at), size[1]))[0]
+
+
+def sample(maps: Tensor, points: Tensor, *, nearest: bool = False) -> Tensor:
+    """Values of maps at points between their pixels.
+
+    Args:
+        maps: (B, C, h, w) floating point.
+        points: (B, H, W, 2) as (x, y) in [0, 1] of the map's width and height.
+        nearest: take the pixel that a point lies in, in place of a bilinear mean.
+
+    Returns:
+        (B, C, H, W); beyond the border the border's value.
+    """
+    mode = "nearest" if nearest else "bilinear"
+    return F.grid_sample(maps, 2 * points - 1, mode, padding_mode="border", align_corners=False)

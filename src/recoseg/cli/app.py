@@ -13,6 +13,7 @@ from recoseg.cli import (
     ablate_verbs,
     adapt_verbs,
     archive_verbs,
+    baseline_verbs,
     concept_verbs,
     dataset_verbs,
     demo_verbs,
@@ -42,6 +43,7 @@ VERBS = (
     "adapt",
     "onnx",
     "evaluate",
+    "baseline",
     "ablate",
     "datasets",
     "report",
@@ -96,6 +98,7 @@ app.command("serve", rich_help_panel="Segmentation")(serve_verbs.serve)
 app.command("adapt", rich_help_panel="Segmentation")(adapt_verbs.adapt)
 app.command("onnx", rich_help_panel="Segmentation")(adapt_verbs.onnx)
 app.command("evaluate", rich_help_panel="Measurement")(measure_verbs.evaluate)
+app.command("baseline", rich_help_panel="Measurement")(baseline_verbs.baseline)
 app.command("ablate", rich_help_panel="Measurement")(ablate_verbs.ablate)
 app.command("purity", rich_help_panel="Measurement")(ablate_verbs.purity)
 app.add_typer(dataset_verbs.app, name="datasets", rich_help_panel="Measurement")

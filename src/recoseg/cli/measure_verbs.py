@@ -52,6 +52,10 @@ Predicted = Annotated[
     list[str] | None,
     typer.Option(metavar="[NAME=]DIR", help="Label maps made elsewhere, as a row; repeatable."),
 ]
+Compared = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[NAME=]FILE", help="Trained by `baseline`, as a row; repeatable."),
+]
 Matching = Annotated[
     str, typer.Option(help="Of --predictions: by `name`, or `hungarian` for unnamed clusters.")
 ]
@@ -69,6 +73,7 @@ def evaluate(
     system: System = None,
     student: StudentFile = None,
     predictions: Predicted = None,
+    baseline: Compared = None,
     match: Matching = "name",
     protocol: ProtocolName = "original",
     words: WordsOf = None,
@@ -82,7 +87,7 @@ def evaluate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a bank or one built from --index, a --student, predictions, or all side by side.
+    """Measure a bank or --index, a student, predictions and baselines, alone or side by side.
 
     Prints the rows beside the paper's where it has some of this protocol, and writes report.json.
     Run it again after an interruption: images that were counted are not counted again.
@@ -97,7 +102,7 @@ def evaluate(
     found = open_dataset(dataset, folder, protocol, split, classes, listing, limit)
     shown = choose_protocol(protocol, words, bank)
     source = (bank, index, student, predictions or (), match)
-    asked = Measured(*source, system or USUAL, recipe, device, quiet)
+    asked = Measured(*source, system or USUAL, recipe, device, quiet, baseline or ())
     panel = asked.panel(found, shown)
     report = run(panel, found, shown, out=out, workers=workers, progress=not quiet)
     if gallery:

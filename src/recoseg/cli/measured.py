@@ -1,4 +1,4 @@
-"""What ``recoseg evaluate`` measures: baselines and stages of a bank, a student, or predictions."""
+"""What ``recoseg evaluate`` measures: stages of a bank, a student, predictions, baselines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def choose_protocol(name: str, words: str | None, bank: str | None = None) -> Pr
 
 @dataclass(frozen=True)
 class Measured:
-    """What was asked for: a bank or an index, a student, predictions, or several of these.
+    """What was asked for: a bank or an index, a student, predictions, baselines, or several.
 
     Attributes:
         bank: of concepts that are classes.
@@ -55,6 +55,7 @@ class Measured:
         preset: of the method, where a bank is built.
         device: where the models compute.
         quiet: no progress.
+        baselines: files of `recoseg baseline`, each ``"NAME=FILE"`` or a file alone.
     """
 
     bank: str | None = None
@@ -66,6 +67,7 @@ class Measured:
     preset: str = "lite"
     device: str | None = None
     quiet: bool = False
+    baselines: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse what does not go together before anything is loaded."""
@@ -76,8 +78,9 @@ class Measured:
             raise InputError(f"no system {unknown[0]!r}; choose {', '.join(SYSTEMS)}.")
         if self.bank is not None and self.index is not None:
             raise InputError("give --bank or --index, not both: one of them makes the rows.")
-        if not (self.bank or self.index or self.student or self.predictions):
-            raise InputError("give --bank, --index, --student or --predictions.")
+        given = (self.bank, self.index, self.student, self.predictions, self.baselines)
+        if not any(given):
+            raise InputError("give --bank, --index, --student, --predictions or --baseline.")
         if self.match != "name" and not self.predictions:
             raise InputError(
                 "--match hungarian is for --predictions, whose clusters have no names; what a bank "
@@ -93,8 +96,26 @@ class Measured:
             panels.append(self._rows(dataset, protocol))
         if self.student is not None:
             panels.append(self._student_row(self.student))
+        if self.baselines:
+            panels.append(self._compared())
         panels += [self._made(given, dataset, protocol) for given in self.predictions]
         return Several(panels)
+
+    def _compared(self) -> Panel:
+        from recoseg.baselines.baseline import Baseline
+        from recoseg.baselines.rows import Rows
+
+        rows: dict[str, Baseline] = {}
+        for given in self.baselines:
+            name, equals, file = given.partition("=")
+            if not equals or Path(given).is_file():
+                name, file = "", given
+            made = Baseline.open(file, device=self.device)
+            name = name or made.plan.method
+            if name in rows:
+                raise InputError(f"two baselines are called {name}; write NAME={file} for one.")
+            rows[name] = made
+        return Rows(rows)
 
     def _made(self, given: str, dataset: Dataset, protocol: Protocol) -> Panel:
         from recoseg.evaluation.predictions import Predictions

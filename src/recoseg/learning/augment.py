@@ -47,7 +47,7 @@ def augment(
         picture = picture.filter(ImageFilter.GaussianBlur(sigma))
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
     if jittered:
-        pixels = _jitter(pixels, plan, generator)
+        pixels = jitter_colours(pixels, plan.jitter, generator)
     if blurred and not plan.blur_first:
         picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
         blurry = picture.filter(ImageFilter.GaussianBlur(sigma))
@@ -113,8 +113,10 @@ def _cut(
     return canvas
 
 
-def _jitter(pixels: Tensor, plan: Plan, generator: np.random.Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue in random order."""
+def jitter_colours(
+    pixels: Tensor, jitter: tuple[float, float, float, float], generator: np.random.Generator
+) -> Tensor:
+    """Change brightness, contrast, saturation and hue of uint8 (3, H, W), in random order."""
     from torchvision.transforms.v2 import functional as change
 
     steps = (
@@ -123,7 +125,7 @@ def _jitter(pixels: Tensor, plan: Plan, generator: np.random.Generator) -> Tenso
         change.adjust_saturation,
         change.adjust_hue,
     )
-    amounts = [generator.uniform(-amount, amount) for amount in plan.jitter]
+    amounts = [generator.uniform(-amount, amount) for amount in jitter]
     for place in generator.permutation(4):
         amount = amounts[place] if place == 3 else 1 + amounts[place]
         pixels = steps[place](pixels, amount)

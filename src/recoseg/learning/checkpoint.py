@@ -77,21 +77,35 @@ def _tensors(trainer: Trainer) -> dict[str, Tensor]:
     tensors = {f"network.{k}": v for k, v in trainer.network.state_dict().items()}
     if trainer.average is not None:
         tensors.update({f"average.{k}": v for k, v in trainer.average.state_dict().items()})
-    for i, state in trainer.optimiser.state_dict()["state"].items():
-        tensors.update({f"adam.{i}.{k}": torch.as_tensor(v) for k, v in state.items()})
+    tensors.update(optimiser_tensors(trainer.optimiser))
     return {**tensors, "losses": torch.tensor(trainer.losses, dtype=torch.float64)}
 
 
 def _load(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
-    trainer.network.load_state_dict(_under("network.", tensors))
+    trainer.network.load_state_dict(under("network.", tensors))
     if trainer.average is not None:
-        trainer.average.load_state_dict(_under("average.", tensors))
+        trainer.average.load_state_dict(under("average.", tensors))
+    load_optimiser(trainer.optimiser, tensors)
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What an optimiser remembers of each parameter, under ``adam.``."""
+    return {
+        f"adam.{i}.{k}": torch.as_tensor(v)
+        for i, state in optimiser.state_dict()["state"].items()
+        for k, v in state.items()
+    }
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of ``optimiser_tensors``, among other tensors."""
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _under("adam.", tensors).items():
+    for name, tensor in under("adam.", tensors).items():
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = tensor
-    trainer.optimiser.load_state_dict({**trainer.optimiser.state_dict(), "state": state})
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Which concepts are built in which order, and what is eliminated from each."""
+"""Order of building concepts, and the contexts eliminated from each."""
 
 from __future__ import annotations
 

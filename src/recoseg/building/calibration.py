@@ -1,4 +1,4 @@
-"""Thresholds for ``unknown``, per concept, from the archive and without labels."""
+"""Calibration of each concept's threshold for ``unknown``, on an archive without labels."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 @dataclass(frozen=True)
 class Cosegmentation:
-    """What n images agree on.
+    """Result of co-segmenting n images.
 
     Attributes:
         seeds: (n, 2) int64, row and column on the feature grid of each image's best pixel.

@@ -27,7 +27,7 @@ from recoseg.similarity import cosine_map, upsample
 
 @dataclass
 class Material:
-    """The images of one concept on their way to its reference, squares beside their origins.
+    """Images of one concept that its reference is made of: squares and their origins.
 
     Attributes:
         recipe: says how large the squares are and how they are cut.

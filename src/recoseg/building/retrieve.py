@@ -1,4 +1,4 @@
-"""From names' vectors to shortlists of images (step 3 of the method)."""
+"""Retrieval of the archive images nearest to each concept (step 3 of the method)."""
 
 from __future__ import annotations
 

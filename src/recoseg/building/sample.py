@@ -1,4 +1,4 @@
-"""What an archive looks like at large: some of its images, chosen evenly, without labels."""
+"""Even sample of an archive's images, without labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user asks to be built, checked before any model runs."""
+"""Validated requests for concepts to be built."""
 
 from __future__ import annotations
 

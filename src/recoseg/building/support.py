@@ -1,4 +1,4 @@
-"""How much the pixels of all images support each pixel (step 7 of the method), block by block.
+"""Support of each pixel by the pixels of all images, block by block (step 7 of the method).
 
 Pure tensors. The adjacency of all n*p pixels is never held: each pair of images is multiplied once
 and the product is reduced in both directions.

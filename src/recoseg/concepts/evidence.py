@@ -1,4 +1,4 @@
-"""Why a concept is what it is: its images, their seeds, and a sheet that shows them."""
+"""Evidence of a concept: its images, their seeds, and a contact sheet."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Seed:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What is needed to draw the images without the archive.
+    """Thumbnails and heat maps, to draw a concept's images without the archive.
 
     Attributes:
         thumbnails: n JPEG files of the cropped squares.

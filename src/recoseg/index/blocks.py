@@ -1,4 +1,4 @@
-"""Digests of blocks of rows, by which damage to the shards is noticed and told from what is whole.
+"""Digests of blocks of rows, to notice damage in the shards and to bound it.
 
 A block is a quarter of a megabyte of rows that follow each other in one shard. Its record has a
 digest of the rows and one of the contents' hashes that they belong to, so that what a damaged

@@ -1,4 +1,4 @@
-"""Rows that no image has any more are dropped: the others are copied together into new files."""
+"""Compaction of shards: rows that no image has any more are dropped."""
 
 from __future__ import annotations
 

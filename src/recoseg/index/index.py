@@ -1,4 +1,4 @@
-"""A searchable memory of an archive: one vector per image, in a folder that survives anything.
+"""Embedding index of an archive: one vector per image, in a crash-safe folder.
 
     photos.index/
       manifest.json      format version, model and its fingerprint, preprocessing, archive

@@ -1,4 +1,4 @@
-"""Images into vectors: files are read and decoded by threads while the model encodes.
+"""Embedding of images: threads read and decode files while the model encodes.
 
 On a CPU the model, too, runs in several threads of one core each, on a batch per thread: that is
 faster than all cores on one batch, most of all on a machine that does other things as well.

@@ -1,4 +1,4 @@
-"""What an index's writer has done and not yet put on disk."""
+"""Pending writes of an index: what is done and not yet on disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLUSH_ROWS = 4096
 
 @dataclass
 class Journal:
-    """What is done and not yet on disk; ``flush`` makes it durable, rows first.
+    """Pending writes; ``flush`` makes them durable, rows first.
 
     Attributes:
         shards: where rows go.

@@ -1,4 +1,4 @@
-"""What an index knows, in SQLite: which image has which vector, and what was left out."""
+"""SQLite ledger of an index: which image has which vector, and what was left out."""
 
 from __future__ import annotations
 

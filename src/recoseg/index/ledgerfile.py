@@ -1,4 +1,4 @@
-"""The ledger's file: its tables, how it is opened, and what its errors mean.
+"""SQLite file of the ledger: its tables, how it is opened, and what its errors mean.
 
 Write-ahead logging lets readers work beside the one writer, each on the last committed state. A
 connection lives for one operation, so any thread may ask.

@@ -1,4 +1,4 @@
-"""What an index is, in one JSON file: format version, model, preprocessing, archive."""
+"""Manifest of an index: format version, model, preprocessing and archive, as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is damaged in an index is found and dropped, so that an update embeds it again."""
+"""Repair of an index: damaged parts are found and dropped, and an update embeds them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A digest over everything in a ledger, so that a flipped bit in it is noticed.
+"""Digest of all that a ledger holds, kept up to date row by row, to notice damage.
 
 Each row of each table has a digest of its own, and the ledger's is their sum, so that it can be
 kept up to date row by row, in any order. Triggers of the writer's connection do so.

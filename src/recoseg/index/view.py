@@ -1,4 +1,4 @@
-"""One committed state of an index for one question: ledger and rows, checked when first read."""
+"""Read view of one committed state of an index: ledger and rows, checked when first read."""
 
 from __future__ import annotations
 

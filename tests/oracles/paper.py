@@ -7,6 +7,7 @@ CRF is pydensecrf's own.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ class Networks:
     tokenize: Any
 
 
+@functools.lru_cache(maxsize=1024)
 def text(model: Any, tokenize: Any, name: str) -> Tensor:
     """Step 1: 85 prompts, each a unit vector, their mean made one."""
     prompts = [form(name) for form in open_clip.OPENAI_IMAGENET_TEMPLATES]

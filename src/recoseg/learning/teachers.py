@@ -74,4 +74,7 @@ class Teacher:
         place[UNKNOWN] = len(classes)
         merged = np.array([place[name] for name in found.names])[found.labels]
         small = np.uint8 if len(self.names) <= 256 else np.uint16
-        return dataclasses.replace(found, labels=merged.astype(small), names=self.names)
+        # The maps are of the concepts, not of the classes, so that none are kept.
+        return dataclasses.replace(
+            found, labels=merged.astype(small), names=self.names, maps=found.maps[:0]
+        )

@@ -228,3 +228,24 @@ def test_purity_measures_models_at_several_k_and_draws_a_line_per_model(bench, m
     assert "labelled a" in told
     bad = run(*words, "--k", "0")
     assert (bad.exit_code, "numbers of photos from 1" in bad.stderr) == (3, True)
+
+
+def test_firenet_has_a_protocol_and_a_row(bench):
+    """A folder in its layout: polygons of a COCO json, and what is outside them is background."""
+    trees.firenet(bench / "fire")
+    painted = np.zeros((20, 20), np.uint8)
+    painted[2:15, 2:15] = 2
+    painted[6:10, 6:10] = 1
+    (bench / "made").mkdir()
+    Image.fromarray(painted).save(bench / "made" / "a.png")
+    done = run(
+        *("evaluate", "auto", bench / "fire", "--protocol", "firenet", "-q", "--json"),
+        *("--predictions", f"exact={bench / 'made'}", "--out", bench / "out"),
+    )
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout)
+    assert data["protocol"]["name"] == "firenet"
+    assert data["dataset"]["classes"] == ["background", "exit sign", "extinguisher"]
+    assert [(s["name"], s["miou"]) for s in data["systems"]] == [("exact", 1.0)]
+    wrong = run("evaluate", "folder", bench / "data", "--protocol", "firenet", "--out", bench / "o")
+    assert wrong.exit_code == 3

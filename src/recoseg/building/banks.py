@@ -8,7 +8,7 @@ from recoseg.building import build as order
 from recoseg.building.spec import check_known, context_requests, requests
 from recoseg.concepts.bank import ConceptBank
 from recoseg.concepts.bankfile import Contents
-from recoseg.concepts.concept import Concept, Examples, Exclude, Words
+from recoseg.concepts.concept import Concept, Examples, Exclude, Unnamed, Words
 from recoseg.errors import BankError
 from recoseg.index.index import Index
 from recoseg.io.images import ImageLike
@@ -71,7 +71,7 @@ def rebuild(
     before = old.evidence.excluded if old.evidence is not None else ()
     wanted = requests(
         {name: old.aliases},
-        {name: list(examples)} if examples else None,
+        {name: Unnamed(examples) if old.nameless else list(examples)} if examples else None,
         {name: {*before, *([exclude] if isinstance(exclude, str) else exclude)}},
         searchable=index is not None,
     )

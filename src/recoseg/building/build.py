@@ -168,7 +168,9 @@ class Builder:
             return {}
         aliases = {request.name: request.aliases for request in wanted}
         rows = embed_concepts(self.models.dense, aliases, self.recipe.templates)
-        return dict(zip(aliases, rows.float().cpu(), strict=True))
+        found = dict(zip(aliases, rows.float().cpu(), strict=True))
+        silent = {r.name: found[r.name] * 0 for r in wanted if r.nameless}
+        return {**found, **silent}
 
     def _shortlists(self, wanted: Sequence[Request]) -> dict[str, list[Hit]]:
         searched = {request.name: request for request in wanted if request.search}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from recoseg.concepts.concept import Examples, Exclude, Words, words
+from recoseg.concepts.concept import Examples, Exclude, Unnamed, Words, words
 from recoseg.errors import InputError
 from recoseg.io.images import ImageLike
 
@@ -20,6 +20,7 @@ class Request:
         examples: images handed over by the user.
         exclude: ids of archive images that must not be retrieved.
         search: whether to retrieve images from the archive by the aliases.
+        nameless: whether the aliases guide neither co-segmentation nor inference.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Request:
     examples: tuple[ImageLike, ...] = ()
     exclude: frozenset[str] = frozenset()
     search: bool = True
+    nameless: bool = False
 
 
 def requests(
@@ -52,7 +54,9 @@ def requests(
             raise InputError(
                 f"there is no image for {name!r}; give an index to search, or examples."
             )
-        made[name] = Request(name, aliases, given, frozenset(exclude.get(name, ())), search)
+        excluded = frozenset(exclude.get(name, ()))
+        nameless = isinstance(examples.get(name), Unnamed)
+        made[name] = Request(name, aliases, given, excluded, search, nameless)
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,10 @@ IndexOption = Annotated[
 Examples = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=PATH", help="Photo or folder that shows NAME; repeatable."),
+]
+Nameless = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Let only its --examples speak, not the name; repeatable."),
 ]
 Exclude = Annotated[
     list[str] | None,
@@ -91,10 +95,19 @@ def parse_concepts(texts: Sequence[str] | None) -> dict[str, list[str]]:
     return named
 
 
-def parse_examples(texts: Sequence[str] | None) -> dict[str, list[Path]] | None:
-    """Name to photos, from ``NAME=PATH``; None if there are none."""
-    paths = parse_pairs(texts)
-    return None if paths is None else {name: find_photos(given) for name, given in paths.items()}
+def parse_examples(
+    texts: Sequence[str] | None, nameless: Sequence[str] | None = None
+) -> dict[str, Sequence[Path]] | None:
+    """Name to photos, from ``NAME=PATH``, ``Unnamed`` of nameless ones; None if there are none."""
+    from recoseg.concepts.concept import Unnamed
+
+    paths = parse_pairs(texts) or {}
+    for name in nameless or ():
+        if name not in paths:
+            raise InputError(f"--nameless {name!r} needs --examples {name}=PATH; give some.")
+    found: dict[str, Sequence[Path]] = {name: find_photos(given) for name, given in paths.items()}
+    silent: Any = {name: Unnamed(found[name]) for name in nameless or ()}
+    return {**found, **silent} or None
 
 
 def find_photos(given: Sequence[str]) -> list[Path]:

@@ -83,6 +83,7 @@ def add(
     names: options.Names = None,
     index: options.IndexOption = None,
     examples: options.Examples = None,
+    nameless: options.Nameless = None,
     exclude: options.Exclude = None,
     out: options.Out = None,
     pictures: options.Pictures = True,
@@ -102,7 +103,7 @@ def add(
         return opened.add(
             options.parse_concepts(names),
             options.open_index(index, options.parse_pairs(exclude)),
-            examples=options.parse_examples(examples),
+            examples=options.parse_examples(examples, nameless),
             exclude=options.parse_pairs(exclude),
             models=Models.load(opened.recipe, device),
             progress=not quiet,

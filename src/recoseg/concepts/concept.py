@@ -22,6 +22,15 @@ Examples = Mapping[str, Sequence[ImageLike]]
 Exclude = Mapping[str, Collection[str]]
 
 
+class Unnamed(tuple[ImageLike, ...]):
+    """Example images of a concept whose name shall say nothing.
+
+    Neither does its text guide the co-segmentation of the images, nor does it speak at inference,
+    where the concept is as likely by language as the others are on average: what is shown counts,
+    whatever it is called.
+    """
+
+
 @dataclass(frozen=True, eq=False)
 class Concept:
     """A concept as a segmenter needs it.
@@ -29,7 +38,8 @@ class Concept:
     Attributes:
         name: what it is called.
         aliases: the words that describe it, averaged into ``text``.
-        text: (d1,) float32 unit vector in the space of the dense language-image model.
+        text: (d1,) float32 unit vector in the space of the dense language-image model; zero if the
+            name shall say nothing (``Unnamed``).
         reference: (d2,) float32 unit vector in the space of the visual encoder.
         threshold: score below which a pixel is not this concept; None if never calibrated.
         evidence: what the reference was made from; None if it was not kept.
@@ -79,6 +89,11 @@ class Concept:
                     f"the thresholds of {self.name!r} must be {len(STRICTNESSES)} numbers that do "
                     "not fall."
                 )
+
+    @property
+    def nameless(self) -> bool:
+        """Whether its name says nothing at inference."""
+        return not bool(self.text.any())
 
     def with_threshold(self, threshold: float | None) -> Concept:
         """A copy with another threshold."""

@@ -120,7 +120,10 @@ def _encoding(segmenter: Segmenter) -> object:
         (recipe.image_size, recipe.scales, recipe.tiles),
         (recipe.gain, recipe.visual_gain, recipe.debias),
     )
-    return (*settings, *sorted(segmenter.bank.fingerprints.items()))
+    # Maps of concepts without names depend on the bank's others, so that they are not shared.
+    nameless = any(concept.nameless for concept in segmenter.bank.concepts)
+    alone = segmenter.bank.digest if nameless else ""
+    return (*settings, alone, *sorted(segmenter.bank.fingerprints.items()))
 
 
 def _maps(segmenters: Sequence[Segmenter], image: RGB) -> list[ScoreMaps]:

@@ -123,6 +123,8 @@ class Scorer:
         if self._tiles(image):
             cosines.append(self._tiled(image, step))
         language = _above(_mean([pair[0] for pair in cosines]), self.text_levels)
+        if language is not None and self.texts is not None:
+            language = _impartial(language, self.texts)
         visual = _above(_mean([pair[1] for pair in cosines]), self.reference_levels)
         recipe = self.recipe
         if language is not None:
@@ -196,6 +198,14 @@ def _above(cosines: Tensor | None, levels: Tensor | None) -> Tensor | None:
     if cosines is None or levels is None:
         return cosines
     return cosines - levels.to(cosines)[:, None, None]
+
+
+def _impartial(language: Tensor, texts: Tensor) -> Tensor:
+    """For concepts without a text, what language says of the others on average."""
+    named = texts.any(dim=1).to(language.device)
+    if bool(named.all()) or not bool(named.any()):
+        return language
+    return torch.where(named[:, None, None], language, language[named].mean(dim=0))
 
 
 def _mean(maps: list[Tensor | None]) -> Tensor | None:

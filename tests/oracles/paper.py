@@ -161,6 +161,6 @@ def crf(scores: Tensor, image: np.ndarray) -> np.ndarray:
     unary = -torch.log_softmax(scores, dim=0).reshape(classes, -1)
     field.setUnaryEnergy(np.ascontiguousarray(unary.numpy(), np.float32))
     field.addPairwiseGaussian(sxy=1, compat=3)
-    field.addPairwiseBilateral(sxy=67, srgb=3, rgbim=np.ascontiguousarray(image), compat=4)
+    field.addPairwiseBilateral(sxy=67, srgb=3, rgbim=np.array(image), compat=4)
     marginals = np.array(field.inference(10)).reshape(classes, height, width)
     return marginals.argmax(axis=0)

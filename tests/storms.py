@@ -200,7 +200,7 @@ def grow(opened: ConceptBank) -> ConceptBank:
 
 def facts_of_bank(home: Path) -> object:
     opened = ConceptBank.open(home / "b.bank")
-    levels = [(c.name, c.threshold, c.levels) for c in opened.concepts]
+    levels = [(c.name, c.threshold, c.thresholds) for c in opened.concepts]
     return levels, opened.references.numpy().tobytes()
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recoseg.concepts.bank import ConceptBank
-from recoseg.concepts.concept import SHARES, Concept
+from recoseg.concepts.concept import STRICTNESSES, Concept
 from recoseg.concepts.evidence import Evidence, Seed
 from recoseg.errors import BankError, UnknownConcept
 from recoseg.recipe import LITE
@@ -18,7 +18,7 @@ def concept(name="sky", **changes):
     generator = torch.Generator().manual_seed(sum(map(ord, name)))
     text, reference = torch.nn.functional.normalize(torch.randn(2, 8, generator=generator), dim=1)
     evidence = Evidence(name, (Seed(f"{name}.jpg", 0.3, 0.5, 0.5, 0.9),), 0.9)
-    made = Concept(name, (name,), text, reference, 0.5, evidence, tuple(range(len(SHARES))))
+    made = Concept(name, (name,), text, reference, 0.5, evidence, tuple(range(len(STRICTNESSES))))
     return dataclasses.replace(made, **changes)
 
 
@@ -54,9 +54,10 @@ def test_a_reopened_bank_is_equal_to_itself(tmp_path):
         {"threshold": 0.25},
         {"evidence": None},
         {"evidence": Evidence("sky", (), 0.9)},
-        {"levels": None},
+        {"thresholds": None},
         {"medians": (0.1, 0.2)},
         {"guide": torch.ones(8)},
+        {"group": "weather"},
     ],
     ids=lambda change: " ".join(change),
 )
@@ -69,8 +70,12 @@ def test_concepts_are_equal_only_if_all_their_values_are(change):
 
 
 def test_every_field_of_a_concept_was_changed():
-    tried = {"name", "aliases", "text", "reference", "threshold", "evidence", "levels"}
-    assert {field.name for field in dataclasses.fields(Concept)} == tried | {"medians", "guide"}
+    tried = {"name", "aliases", "text", "reference", "threshold", "evidence", "thresholds"}
+    assert {field.name for field in dataclasses.fields(Concept)} == tried | {
+        "medians",
+        "guide",
+        "group",
+    }
 
 
 @pytest.mark.parametrize(

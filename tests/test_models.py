@@ -18,6 +18,7 @@ from recoseg.errors import InputError, MissingWeights, UnknownModel
 from recoseg.models import alignment, catalogue, ids, lite, prompts, registry
 from recoseg.models.base import InnerMap, SharedPass, input_size
 from recoseg.models.lite import HEAD_FILE, IMAGE_WEIGHTS, TEXT_WEIGHTS, Lite, load_trunk
+from recoseg.models.model_set import Models
 from recoseg.recipe import PAPER, PRESETS
 from tests.contract import pictures
 from tests.toys import Toy
@@ -194,6 +195,45 @@ class TestRegistry:
         gc.collect()
         assert seen() is None
         assert registry.load("lite:16", "cpu").id == "lite:16"
+
+
+class Loader:
+    """A loader that is neither a function nor a lambda."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self):
+        return self.model
+
+    def load(self):
+        return self.model
+
+
+class CallableToy(Toy):
+    """A model that can be called, as torch's modules can."""
+
+    def __call__(self):
+        raise AssertionError("a model was taken for its loader")
+
+
+class TestModels:
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            lambda model: model,
+            lambda model: lambda: model,
+            lambda model: functools.partial(lambda given: given, model),
+            lambda model: Loader(model),
+            lambda model: Loader(model).load,
+        ],
+        ids=["model", "lambda", "partial", "object", "method"],
+    )
+    @pytest.mark.parametrize("kind", [Toy, CallableToy])
+    def test_each_is_a_model_or_anything_that_loads_it(self, wrap, kind):
+        toy = kind()
+        models = Models(wrap(toy), wrap(toy), wrap(toy))
+        assert models.retrieval is models.dense is models.encoder is toy
 
 
 class TestOptionalMembers:

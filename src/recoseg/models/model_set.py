@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from types import FunctionType
 from typing import TypeVar, cast
 
 import torch
@@ -80,4 +79,5 @@ class Models:
 
 
 def _resolve(given: T | Callable[[], T]) -> T:
-    return cast(T, given() if isinstance(given, FunctionType) else given)
+    # Models may be callable too, as torch's modules are; a loader has no fingerprint.
+    return cast(T, given() if callable(given) and not hasattr(given, "fingerprint") else given)

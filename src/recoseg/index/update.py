@@ -186,13 +186,27 @@ def _ready_rows(folder: Path, manifest: Manifest, writer: Writer) -> Shards:
 
 
 def _forget(archive: Archive, writer: Writer) -> int:
-    """Drop what the archive no longer lists; returns how many indexed images that were."""
+    """Drop what the archive no longer lists; returns how many indexed images that were.
+
+    What lies below a folder, link or tar file that cannot be listed now is kept.
+    """
     problems = {problem.id for problem in archive.problems}
-    gone = [id for id in writer.ids() if id not in archive and id not in problems]
-    stale = [s.id for s in writer.skipped() if s.id not in archive and s.id not in problems]
+    gone = [id for id in writer.ids() if id not in archive and not _covered(id, problems)]
+    skipped = [skipped.id for skipped in writer.skipped()]
+    stale = [id for id in skipped if id not in archive and not _covered(id, problems)]
     if gone or stale or set(archive.problems) - set(writer.skipped()):
         writer.commit(skipped=archive.problems, gone=[*gone, *stale])
     return len(gone)
+
+
+def _covered(id: str, problems: set[str]) -> bool:
+    """Whether an id or a folder above it, written with or without a slash at its end, is there."""
+    if not problems:
+        return False
+    ends = [place for place, letter in enumerate(id) if letter == "/"]
+    return any(part in problems for end in ends for part in (id[:end], id[: end + 1])) or (
+        id in problems
+    )
 
 
 def _differing(archive: Archive, writer: Writer, before: dict[str, bytes | None]) -> list[Item]:

@@ -21,6 +21,10 @@ from recoseg.io.images import SUFFIXES, printable
 from recoseg.io.walking import open_regular, walk
 
 MAX_BYTES = 512 * 2**20
+GONE = (
+    "{} is a link to something that is not there; connect its drive or mend the link and index "
+    "again (what was indexed below it is kept), or remove the link to forget it"
+)
 
 
 class Item(NamedTuple):
@@ -155,6 +159,8 @@ class FolderSource:
         ):
             if (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
                 note_file(f"{self.root}/{name}", name, items, problems)
+            elif entry.is_symlink() and not os.path.exists(f"{self.root}/{name}"):  # noqa: PTH110
+                problems.append(Skipped(to_id(name), GONE.format(to_id(name))))
             else:
                 others.append(suffix)
         return listing(items, problems, others)

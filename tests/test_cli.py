@@ -34,7 +34,8 @@ PHOTOS = {
 
 
 TOY = Toy()
-SMALL = recipe.LITE.replace(archive_size=64, image_size=64, k=3)
+# The medians of six photos do not tell what is usual: a colour would be compared with itself.
+SMALL = recipe.LITE.replace(archive_size=64, image_size=64, k=3, centre=False)
 
 
 def on_toys(patch):
@@ -592,7 +593,7 @@ def test_models_lists_the_catalogue():
     listed = data("models")
     assert [row["id"] for row in listed] == [entry.id for entry in catalogue.list_models()]
     assert {len(row) for row in lines("models")} == {6}
-    paper = next(row for row in listed if row["id"] == recipe.PAPER.retrieval)
+    paper = next(row for row in listed if row["id"] == recipe.PAPER.retrieval.partition("?")[0])
     assert paper["aliases"] == ["ViT-L/14@336px"]
 
 

@@ -152,7 +152,8 @@ class _Round:
         # All that may be impossible or missing is found before hours of labelling.
         check_batch(asked.plan, self.team)
         encoder = encoders.find_encoder(asked.plan.encoder)
-        classes = sum(name != UNKNOWN for name in self.teacher.names)
+        names = self.teacher.names if asked.table is None else asked.table.classes
+        classes = sum(name != UNKNOWN for name in names)
         architecture = architecture_of(asked.plan, encoder, classes)
         network = Network.initialised(architecture, encoder, asked.seed)
         teaching = self._teach()

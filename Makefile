@@ -41,8 +41,10 @@ bench: $(VENV)/.dev  ## speed into benchmarks/results, BENCH="crf seeds" for som
 	@test -z "$(DATA)" || { echo "== quality"; \
 		$(BIN)/python benchmarks/quality.py "$(DATA)" --out benchmarks/results; }
 
-storm: $(VENV)/.dev  ## 1,000 kills and 600 damages over all verbs; half an hour
+storm: $(VENV)/.dev  ## 1,000 kills and 600 damages over all verbs, full disks, memory; an hour
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/storm.py --out benchmarks/results/storm.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/hardship.py --out benchmarks/results/hardship.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/memory.py --out benchmarks/results/memory.json
 
 clean:  ## remove the environment and what tools left behind
 	rm -rf $(VENV) demo site build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

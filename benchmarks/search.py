@@ -1,6 +1,7 @@
 """Exact search in a large index: time and memory, against numpy on the whole array.
 
     python benchmarks/search.py [--rows 1000000] [--folder /tmp] [--out search.json]
+    python benchmarks/search.py --verification
 
 Makes an index of random unit rows (2.6 GB for a million of 1280 numbers), and deletes it. Numpy
 holds everything in memory, so it runs on ``--small`` rows, on which both sides are compared and
@@ -24,7 +25,7 @@ import machine
 import numpy as np
 import torch
 
-from recoseg.index import compaction, ledgerfile, update
+from recoseg.index import compaction, ledgerfile, repair, update
 from recoseg.index.index import Index
 from recoseg.index.manifest import Manifest
 from recoseg.io.archive import Item
@@ -39,9 +40,14 @@ def main() -> None:
     queries = torch.nn.functional.normalize(
         torch.randn(options.queries, options.dim, generator=torch.Generator().manual_seed(1)), dim=1
     )
+    settings = {"queries": options.queries, "k": options.k, "dim": options.dim}
     rows = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         small = make(Path(folder) / "small", options.small, options.dim)
+        cost = {**machine.described(), **settings, "results": verification(small, queries, options)}
+        if options.verification:
+            write(options.out, {"verification": cost})
+            return
         numpy = run(lambda: whole(small, queries.numpy(), options.k), options.repeats)
         rows.append(row("numpy, whole array", options.small, numpy))
         ours = run(lambda: Index.open(small).search(queries, options.k), options.repeats)
@@ -60,10 +66,38 @@ def main() -> None:
         rows.append(row("recoseg, kept open", options.rows, again))
         one = run(lambda: index.search(queries[:1], options.k), options.repeats)
         rows.append(row("recoseg, one query", options.rows, one))
-    if options.out:
-        settings = {"queries": options.queries, "k": options.k, "dim": options.dim}
-        text = json.dumps({**machine.described(), **settings, "results": rows}, indent=1)
-        options.out.write_text(text + "\n", encoding="utf-8")
+    write(options.out, {**machine.described(), **settings, "results": rows, "verification": cost})
+
+
+def write(out: Path | None, data: dict[str, Any]) -> None:
+    """Put the data into the file, beside what it holds of parts that were not measured now."""
+    if out:
+        before = json.loads(out.read_bytes()) if out.exists() else {}
+        out.write_text(json.dumps({**before, **data}, indent=1) + "\n", encoding="utf-8")
+
+
+def verification(
+    folder: Path, queries: torch.Tensor, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """The first question to an index, with and without a look at the digests of what is read."""
+
+    def ask(verify: bool) -> Measured:
+        return run(
+            lambda: Index.open(folder, verify=verify).search(queries, options.k), options.repeats
+        )
+
+    plain = ask(False)
+    rows = [row("first question, verify=False", options.small, plain)]
+    checked = ask(True)
+    rows.append(row("first question, verify=True", options.small, checked))
+    rows[-1]["times_slower"] = round(checked.seconds / plain.seconds, 2)
+    rows[-1]["times_more_processor_time"] = round(checked.processor / plain.processor, 2)
+    index = Index.open(folder)
+    index.search(queries, options.k)
+    again = run(lambda: index.search(queries, options.k), options.repeats)
+    rows.append(row("later questions, verify=True", options.small, again))
+    print("verification makes the first question", rows[1]["times_slower"], "times as long")
+    return rows
 
 
 def make(folder: Path, rows: int, dim: int) -> Path:
@@ -82,6 +116,7 @@ def make(folder: Path, rows: int, dim: int) -> Path:
             hashes = [hashlib.sha256(b"%d" % i).digest() for i in range(first, first + count)]
             items = [Item(f"folder/{i:09d}.jpg", 100_000, i) for i in range(first, first + count)]
             writer.commit(list(enumerate(hashes, first)), list(zip(items, hashes, strict=True)))
+        repair.seal_all(shards, writer)
     manifest.write(folder)
     return folder
 
@@ -151,6 +186,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--k", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--verification", action="store_true", help="only the cost of verification, on few rows"
+    )
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "search.json")
     return parser.parse_args()

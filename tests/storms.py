@@ -48,6 +48,16 @@ MODELS = Models(TOY, TOY, TOY)
 LONGEST = 60.0
 
 
+# What ``small_steps`` sets.
+SMALL = (
+    (journal, "FLUSH_ROWS"),
+    (update, "SHARD_ROWS"),
+    (blocks, "BLOCK_BYTES"),
+    (record, "SAVE_EVERY"),
+    (clip_record, "SAVE_EVERY"),
+)
+
+
 def small_steps() -> None:
     """Many shards, blocks and commits for few photos, so that kills meet every step."""
     torch.set_num_threads(1)

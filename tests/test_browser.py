@@ -380,7 +380,23 @@ def test_what_is_no_photo_is_said_where_it_was_dropped(visit, tmp_path, photo):
     choose(page, "red")
     page.click("#seg-go")
     expect(page.locator("#view-problem")).to_contain_text("fake.png")
+    # A sentence stands in the place of the photo, not the browser's mark of a broken one.
+    expect(page.locator("#canvas .unreadable")).to_contain_text("cannot show fake.png")
+    expect(page.locator("#canvas img")).to_be_hidden()
+    expect(page.locator("#strip img")).to_be_hidden()
+    page.set_input_files("#seg-files", photo)
+    expect(page.locator("#canvas img")).to_be_visible()
+    expect(page.locator("#canvas .unreadable")).to_be_hidden()
     expect(page.locator("#strip li.bad")).to_have_count(1)
+
+
+def test_the_temperature_is_the_bank_s_until_it_is_moved(visit, photo):
+    page = visit()
+    segment(page, photo)
+    kept = json.loads(page.evaluate("localStorage.recoseg"))["segment"]["photos"]
+    assert json.loads(kept[0]["asked"])["temperature"] is None
+    page.click("#settings summary")
+    expect(page.locator("#temperature-said")).to_have_text("usual")
 
 
 def test_a_photo_that_is_too_large_is_not_sent(visit, tmp_path):

@@ -105,6 +105,7 @@ def test_health_says_who_is_there(client):
 def test_the_banks_are_listed_with_their_concepts(client, two):
     shipped, mine = client.get("/api/banks").json()
     assert (shipped["id"], shipped["shipped"], shipped["calibrated"]) == ("everyday", True, True)
+    assert shipped["temperature"] == ConceptBank.everyday().recipe.crf.temperature
     assert [c["name"] for c in shipped["concepts"]] == list(ConceptBank.everyday().names)
     assert (mine["id"], mine["shipped"], mine["calibrated"]) == (two, False, False)
     colours = palette.colours(2).tolist()

@@ -160,11 +160,24 @@ def _words(given: tuple[str, ...]) -> tuple[str, ...]:
 
 def _describe(entry: BankEntry) -> dict[str, Any]:
     words = {c.name: c.aliases for c in entry.bank.concepts}
-    return _row(entry.id, entry.name, words, shipped=entry.shipped, calibrated=entry.calibrated)
+    return _row(
+        entry.id,
+        entry.name,
+        words,
+        shipped=entry.shipped,
+        calibrated=entry.calibrated,
+        temperature=entry.bank.recipe.crf.temperature,
+    )
 
 
 def _row(
-    id: str, name: str, words: Mapping[str, tuple[str, ...]], *, shipped: bool, calibrated: bool
+    id: str,
+    name: str,
+    words: Mapping[str, tuple[str, ...]],
+    *,
+    shipped: bool,
+    calibrated: bool,
+    temperature: float | None = None,
 ) -> dict[str, Any]:
     colours = palette.hexes(palette.colours(len(words)))
     # A bank of one's own is short enough to be one list.
@@ -174,6 +187,7 @@ def _row(
         "name": name,
         "shipped": shipped,
         "calibrated": calibrated,
+        "temperature": temperature,
         "concepts": [
             {
                 "name": one,

@@ -47,6 +47,7 @@ class BankRow(BaseModel):
     name: str
     shipped: bool
     calibrated: bool
+    temperature: float | None
     concepts: list[ConceptRow]
 
 

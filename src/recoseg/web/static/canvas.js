@@ -37,12 +37,17 @@ export class RegionView {
     this.highlight = null;
     this.photo = h("img", { alt: "", draggable: false });
     this.canvas = h("canvas");
+    this.unreadable = h("p", { className: "unreadable", hidden: true });
     this.cross = h("span", { className: "cross", hidden: true });
     this.tip = h("span", { className: "tip", hidden: true, "aria-hidden": "true" });
     this.frame = h("div", { className: "frame", tabIndex: -1, role: "group" },
-      this.photo, this.canvas, this.cross, this.tip);
+      this.photo, this.canvas, this.unreadable, this.cross, this.tip);
     box.replaceChildren(this.frame);
-    this.photo.addEventListener("load", () => this.fit(this.photo.naturalWidth, this.photo.naturalHeight));
+    this.photo.addEventListener("load", () => {
+      this.readable(true);
+      this.fit(this.photo.naturalWidth, this.photo.naturalHeight);
+    });
+    this.photo.addEventListener("error", () => this.readable(false));
     this.frame.addEventListener("pointermove", (event) => this.follow(event));
     this.frame.addEventListener("pointerdown", (event) => this.follow(event));
     this.frame.addEventListener("pointerleave", () => this.leave());
@@ -66,6 +71,13 @@ export class RegionView {
   /** Say where the photo lies now; its regions stay. */
   setPhoto(url) {
     if (this.photo.getAttribute("src") !== url) this.photo.src = url;
+  }
+
+  /** Show the photo, or a sentence in its place. */
+  readable(can) {
+    this.unreadable.textContent = can ? "" : `This browser cannot show ${this.photo.alt || "the photo"}: it is damaged or of a kind that browsers do not read.`;
+    show(this.photo, can);
+    show(this.unreadable, !can);
   }
 
   /** Add the regions of a job's result to the photo shown. */

@@ -9,6 +9,9 @@ const ofStudent = () => mine.bank === STUDENT;
 /** The sliders' left ends, which mean "off": one step before the least that can be asked for. */
 const OFF = { strength: 0, strictness: 0.49 };
 
+/** The temperature of the chosen bank's recipe. */
+let usual = 0.1;
+
 /** Each slider: what it shows of the state, what it makes of its place, and its words. */
 const SLIDERS = {
   strength: {
@@ -20,9 +23,9 @@ const SLIDERS = {
   },
   // The place is the exponent: a temperature is felt in ratios.
   temperature: {
-    place: () => Math.log10(mine.temperature),
+    place: () => Math.log10(mine.temperature ?? usual),
     take: (place) => Number((10 ** place).toPrecision(2)),
-    words: () => mine.temperature.toPrecision(2),
+    words: () => mine.temperature === null ? "usual" : mine.temperature.toPrecision(2),
   },
   strictness: {
     place: () => mine.strictness ?? OFF.strictness,
@@ -62,6 +65,7 @@ export function suit(bank) {
   Object.assign($("strength"), ofStudent() ? { max: 1, step: 1 } : { max: 3, step: 0.1 });
   $("strictness").disabled = !bank.calibrated;
   $("temperature").disabled = ofStudent();
+  usual = bank.temperature ?? usual;
   for (const [name, { place }] of Object.entries(SLIDERS)) {
     $(name).value = place();
     say(name);

@@ -7,7 +7,7 @@ const FRESH = {
   version: VERSION,
   tab: "segment",
   segment: {
-    bank: "everyday", chosen: {}, strength: 1, temperature: 0.1, strictness: null, opacity: 0.55,
+    bank: "everyday", chosen: {}, strength: 1, temperature: null, strictness: null, opacity: 0.55,
     settings: false, photos: [], unsent: 0, current: null,
   },
   concepts: {

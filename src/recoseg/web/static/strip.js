@@ -25,7 +25,7 @@ export class Strip {
   }
 
   add(photo) {
-    const picture = h("img", { alt: "" });
+    const picture = h("img", { alt: "", onload: () => show(picture, true), onerror: () => show(picture, false) });
     const said = h("span", { className: "said" });
     const bar = h("progress", { "aria-hidden": "true", max: 1 });
     const choose = h("button", { type: "button", className: "thumb", onclick: () => this.onSelect(photo) },

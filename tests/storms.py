@@ -432,10 +432,10 @@ class Storm:
             try:
                 told = self._outcome(home)
                 mend(home)
-                healed = self.verb.made(home) == self.facts
+                healed = (made := self.verb.made(home)) == self.facts
                 self.counts["healed" if healed else "refused"] += 1
                 if not healed and not told:
-                    self._note("silent", what, 0)
+                    self._note("silent", f"{what}: {differing(made, self.facts)}", 0)
             except RecosegError:
                 self.counts["refused"] += 1
             except Exception as error:

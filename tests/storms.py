@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 from PIL import Image
@@ -35,6 +36,7 @@ from recoseg.learning import adaptation
 from recoseg.models.model_set import Models
 from recoseg.recipe import LITE
 from recoseg.runs import batch, inputs, manifest, record
+from recoseg.segmenting.result import Segmentation
 from recoseg.segmenting.segmenter import Segmenter
 from recoseg.student.student import Student
 from recoseg.video import clip_record, segment_video
@@ -262,11 +264,32 @@ def with_frames(home: Path) -> None:
 
 
 def facts_of_film(home: Path) -> object:
-    return {
-        name: digest
-        for name, digest in files_of(home, "out").items()
-        if not name.endswith((".json", ".backup"))
-    }
+    """The film by what it shows: x264 gives one of several hundred encodings other bytes."""
+    files = files_of(home, "out").items()
+    kept = {k: v for k, v in files if not k.endswith((".json", ".backup", ".mp4"))}
+    overlay = home / "out/overlay.mp4"
+    recorded = manifest.read(home / "out")["overlay"]
+    is_recorded = recorded == manifest.digests(home / "out", [overlay])
+    return {**kept, "recorded": is_recorded, "shown": shown(home)}
+
+
+def shown(home: Path) -> object:
+    """When each frame of the overlay is shown, and whether it is what its labels ask for."""
+    found = []
+    names = tuple(ConceptBank.open(home / "b.bank").names)
+    try:
+        with av.open(str(home / "out/overlay.mp4")) as film:
+            for number, frame in enumerate(film.decode(video=0)):
+                labels = np.asarray(Image.open(home / f"out/labels/{number:02d}.png"))
+                pixels = np.asarray(Image.open(home / f"photos/{number:02d}.png").convert("RGB"))
+                drawn = Segmentation(
+                    labels, names, np.zeros(labels.shape, np.float32), pixels, torch.zeros(0, 1, 1)
+                ).overlay()
+                error = np.abs(frame.to_ndarray(format="rgb24") - np.asarray(drawn, np.float32))
+                found.append((frame.time, bool(error.mean() < 8)))
+    except av.FFmpegError as error:
+        return type(error).__name__
+    return found
 
 
 def scenes(home: Path) -> None:

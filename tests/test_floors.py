@@ -21,7 +21,7 @@ BANNED_NAMES = {"utils", "util", "core", "helpers", "common", "misc"}
 
 TABLE = {
     "0 vocabulary": "errors crf_settings similarity typecheck recipe _version",
-    "1 files": "io",
+    "1 files": "io cluster",
     "2 models, filters, pictures": "models crf drawing",
     "3 archives and datasets": "index datasets",
     "4 values": "concepts",

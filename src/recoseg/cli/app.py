@@ -24,6 +24,7 @@ from recoseg.cli import (
     segment_verbs,
     serve_verbs,
 )
+from recoseg.cli.cluster_options import ClusterVerb
 from recoseg.cli.guide import GUIDE, Verbs, format_help
 from recoseg.cli.output import say
 from recoseg.errors import RecosegError
@@ -88,7 +89,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo", rich_help_panel="First")(demo_verbs.demo)
-app.command("index", rich_help_panel="Photos")(archive_verbs.index)
+app.command("index", cls=ClusterVerb, rich_help_panel="Photos")(archive_verbs.index)
 app.command("search", rich_help_panel="Photos")(archive_verbs.search)
 app.add_typer(concept_verbs.app, name="concept", rich_help_panel="Concepts")
 app.command("segment", rich_help_panel="Segmentation")(segment_verbs.segment)

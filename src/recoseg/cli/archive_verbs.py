@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recoseg.cli.cluster_options import Ray, on_cluster
 from recoseg.cli.output import (
     Device,
     Json,
@@ -22,7 +23,9 @@ from recoseg.cli.output import (
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
+    from recoseg.cluster.engine import RayCluster
     from recoseg.index.index import Hit, Index
+    from recoseg.io.archive import Archive
 
 Check = Annotated[bool, typer.Option("--check", help="Read all of it, and mend what is damaged.")]
 Compact = Annotated[bool, typer.Option("--compact", help="Drop vectors of photos that are gone.")]
@@ -43,6 +46,7 @@ def index(
     ] = False,
     check: Check = False,
     compact: Compact = False,
+    ray: Ray = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -60,7 +64,7 @@ def index(
     found = Archive.open(photos)  # before torch is imported: a misspelt path is told at once
     check_output_folder(out)
     warn_unread(found.unread_note)
-    from recoseg import Index, recipe
+    from recoseg import recipe
     from recoseg.index import update
     from recoseg.models import registry
 
@@ -68,16 +72,25 @@ def index(
         update.ready(out, found)
     joint = registry.load_joint(model or recipe.preset(preset).retrieval, device)
     how: Any = {"model": joint, "check": check, "compact": compact, "progress": not quiet}
-    if moved:
-        made = Index.open(out)
-        made.add(found, **how)
-    else:
-        made = Index.build(found, out, **how)
+    with on_cluster(ray, device) as cluster:
+        made = _embed(found, out, moved, cluster, how)
     skipped = made.skipped
     for name, reason in skipped:
         say(f"skipped {name}: {reason}")
     data = {"index": str(out), "images": len(made), "skipped": [s._asdict() for s in skipped]}
     show(data, ("index", "images", "skipped"), [(out, len(made), len(skipped))], as_json=as_json)
+
+
+def _embed(
+    found: Archive, out: Path, moved: bool, cluster: RayCluster | None, how: Mapping[str, Any]
+) -> Index:
+    from recoseg import Index
+
+    if not moved:
+        return Index.build(found, out, cluster=cluster, **how)
+    made = Index.open(out, cluster=cluster)
+    made.add(found, **how)
+    return made
 
 
 def search(

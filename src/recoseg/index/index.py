@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recoseg.errors import ArchiveError, IndexDamaged, InputError
+from recoseg.errors import ArchiveError, IndexDamaged
 from recoseg.index import ledgerfile, search, update
 from recoseg.index.manifest import Manifest
 from recoseg.index.search import Hit
@@ -31,6 +31,7 @@ from recoseg.index.view import View
 from recoseg.io import images
 from recoseg.io.archive import Archive, Skipped
 from recoseg.io.images import RGB
+from recoseg.io.parallel import Cluster
 from recoseg.io.progress import Progress
 from recoseg.models import registry
 from recoseg.models.base import JointModel
@@ -45,8 +46,10 @@ T = TypeVar("T")
 class Index:
     """An opened index; every call sees the last committed state. Safe to use from threads."""
 
-    def __init__(self, path: Path, manifest: Manifest, verify: bool = True) -> None:
-        self.path, self._manifest, self._verify = path, manifest, verify
+    def __init__(
+        self, path: Path, manifest: Manifest, verify: bool = True, cluster: Cluster | None = None
+    ) -> None:
+        self.path, self._manifest, self._verify, self._cluster = path, manifest, verify, cluster
         self._view: View | None = None
         self._opened: Archive | None = None
 
@@ -62,6 +65,7 @@ class Index:
         check: bool = False,
         compact: bool = False,
         progress: Progress = True,
+        cluster: Cluster | None = None,
     ) -> Index:
         """Embed every image of an archive; run again, it goes on where it was stopped.
 
@@ -74,6 +78,7 @@ class Index:
             check: repair ``out`` first: what is damaged is embedded again.
             compact: drop vectors that no image has any more; done anyway if they are most.
             progress: False, True (stderr) or a function of (done, total).
+            cluster: embed, and later add and search, there and not here; the rows are the same.
 
         Raises:
             ArchiveError: nothing to index, nothing readable, or ``out`` has another archive.
@@ -84,17 +89,20 @@ class Index:
         folder, archive = Path(out), Archive.open(source)
         update.ready(folder, archive)  # wrong paths before slow models
         joint = registry.load_joint(model)
-        effort = Effort(batch_size, workers, check, compact, progress)
-        return cls(folder, update.build(folder, archive, joint, effort))
+        effort = Effort(batch_size, workers, check, compact, progress, cluster)
+        return cls(folder, update.build(folder, archive, joint, effort), True, cluster)
 
     @classmethod
-    def open(cls, path: str | Path, *, verify: bool = True) -> Index:
+    def open(
+        cls, path: str | Path, *, verify: bool = True, cluster: Cluster | None = None
+    ) -> Index:
         """An index that was built before; neither its model nor its archive is needed to search.
 
         Args:
             path: its folder.
             verify: compare ledger and vectors with their digests when they are first read, which
                 costs about as much as reading them.
+            cluster: add and search there and not here; the results are the same.
 
         Raises:
             IndexDamaged: not an index, or a part is missing.
@@ -104,7 +112,7 @@ class Index:
         manifest = Manifest.read(folder)
         with ledgerfile.reading(folder / update.LEDGER) as snapshot:
             update.shards_of(folder, manifest, snapshot.generation()).check(snapshot.rows())
-        return cls(folder, manifest, verify)
+        return cls(folder, manifest, verify, cluster)
 
     def add(
         self,
@@ -135,7 +143,7 @@ class Index:
         """
         place = None if source is None else Archive.open(source).relist().require_images()
         joint = registry.load_joint(self.model_id if model is None else model)
-        effort = Effort(batch_size, workers, check, compact, progress)
+        effort = Effort(batch_size, workers, check, compact, progress, self._cluster)
         self._manifest, changes = update.follow(self.path, place, joint, effort)
         return changes
 
@@ -152,15 +160,8 @@ class Index:
         Returns:
             Q lists, best first, equal scores in the order of ids.
         """
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise InputError(f"k must be a whole number of at least 1, not {k!r}.")
-        vectors = torch.as_tensor(queries).detach().to("cpu", torch.float32)
-        if vectors.ndim != 2 or vectors.shape[1] != self.dim or not vectors.isfinite().all():
-            raise InputError(
-                f"queries must be finite numbers of shape (Q, {self.dim}), not "
-                f"{tuple(vectors.shape)}; embed them with the index's model, {self.model_id!r}."
-            )
-        return self._ask(lambda view: search.search(view, unit(vectors), k, exclude))
+        vectors = search.checked(queries, k, self.dim, self.model_id)
+        return self._ask(lambda view: search.search(view, vectors, k, exclude))
 
     def image(self, id: str, at_least: int | None = None) -> RGB:
         """The image as uint8 RGB (H, W, 3) from the archive, exactly as it was indexed.

@@ -2,15 +2,19 @@
 
 On a CPU the model, too, runs in several threads of one core each, on a batch per thread: that is
 faster than all cores on one batch, most of all on a machine that does other things as well.
+
+An archive's list is cut into chunks, and a chunk's batches are made of its own files alone: a
+content that another file had already takes a place in them that stays blank. So a vector is the
+same, bit for bit, wherever its chunk is embedded and whatever was embedded before.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +22,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recoseg.errors import RecosegError
-from recoseg.index.journal import Journal
 from recoseg.io import images
 from recoseg.io.archive import Archive, Item
 from recoseg.io.parallel import prefetch_map, threads
@@ -26,6 +29,35 @@ from recoseg.models.base import JointModel, input_size
 from recoseg.similarity import unit
 
 MAX_ENCODERS = 8
+# Files of an archive's list whose batches depend on no others.
+CHUNK = 256
+
+
+class Due(NamedTuple):
+    """A file to be read, and the sha256 of its content when it was last read, if it was."""
+
+    item: Item
+    held: bytes | None = None
+
+
+class Sink(Protocol):
+    """What is told what came of each file."""
+
+    def holds(self, digest: bytes) -> bool:
+        """Whether this content needs no vector any more."""
+        ...
+
+    def vector(self, digest: bytes, row: NDArray[np.float16]) -> None:
+        """The vector (d,) of a content."""
+        ...
+
+    def image(self, item: Item, digest: bytes) -> None:
+        """A file has a content whose vector is known."""
+        ...
+
+    def skip(self, item: Item, reason: str) -> None:
+        """A file is left out."""
+        ...
 
 
 class Prepared(NamedTuple):
@@ -35,50 +67,56 @@ class Prepared(NamedTuple):
     digest: bytes = b""
     pixels: Tensor | None = None
     reason: str = ""
+    unchanged: bool = False
 
 
-# Files by content, each content once; the first of its files has the pixels.
-Batch = dict[bytes, list[Prepared]]
+class Place(NamedTuple):
+    """A content's place in a batch: blank without pixels; the files wait for its vector."""
+
+    pixels: Tensor | None
+    files: list[Prepared]
+
+
+Batch = dict[bytes, Place]
 
 
 def ingest(
     archive: Archive,
-    items: Sequence[Item],
+    chunks: Iterable[Sequence[Due]],
     model: JointModel,
-    journal: Journal,
-    *,
+    sink: Sink,
     batch_size: int,
     workers: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Read, decode and encode ``items`` and note what came of each, vectors in their order.
+    """Read, decode and encode ``chunks`` of files; ``sink`` hears of vectors in their order.
 
-    However this ends, what was encoded is flushed. A content seen before is not encoded again.
+    A content seen before is not encoded again.
     """
     on_cpu = torch.device(model.device).type == "cpu"
     encoders = min(MAX_ENCODERS, torch.get_num_threads()) if on_cpu else 1
-    try:
-        with threads(workers) as decoding, threads(encoders) as encoding:
-            line = _Line(encoding, encoders, model, journal, advance)
-            for done in prefetch_map(
-                decoding,
-                lambda item: prepare(archive, item, model, journal),
-                items,
-                depth=workers + 2 * batch_size,
-            ):
-                line.take(done, batch_size)
-            line.finish()
-    finally:
-        journal.flush()
+    files = ((number, due) for number, chunk in enumerate(chunks) for due in chunk)
+    with threads(workers) as decoding, threads(encoders) as encoding:
+        line = _Line(encoding, encoders, model, sink, advance)
+        for number, done in prefetch_map(
+            decoding,
+            lambda file: (file[0], prepare(archive, *file[1], model, sink)),
+            files,
+            depth=workers + 2 * batch_size,
+        ):
+            line.take(done, number, batch_size)
+        line.finish()
 
 
-def prepare(archive: Archive, item: Item, model: JointModel, journal: Journal) -> Prepared:
+def prepare(
+    archive: Archive, item: Item, held: bytes | None, model: JointModel, sink: Sink
+) -> Prepared:
     """A worker's part: bytes, content hash and, for a new content, the model's input."""
     try:
         data = archive.read(item.id)
         digest = hashlib.sha256(data).digest()
-        if journal.holds(digest):
-            return Prepared(item, digest)
+        if sink.holds(digest):
+            return Prepared(item, digest, unchanged=digest == held)
         at_least = input_size(model)
         image = images.read(data, at_least=at_least, name=item.id)
         return Prepared(item, digest, model.preprocess(image))
@@ -107,42 +145,57 @@ class _Line:
         pool: ThreadPoolExecutor,
         width: int,
         model: JointModel,
-        journal: Journal,
+        sink: Sink,
         advance: Callable[[int], None],
     ) -> None:
         self.pool, self.width, self.model = pool, width, model
-        self.journal, self.advance = journal, advance
+        self.sink, self.advance = sink, advance
         self.waiting: Batch = {}
         self.flying: deque[tuple[Batch, Future[NDArray[np.float16]]]] = deque()
+        self.chunk, self.placed = 0, set[bytes]()
 
-    def take(self, done: Prepared, batch_size: int) -> None:
-        """Note a file that needs no encoding, or put it into a batch and begin full ones."""
-        batches = [self.waiting, *(batch for batch, _ in self.flying)]
-        same = next((batch[done.digest] for batch in batches if done.digest in batch), None)
+    def take(self, done: Prepared, chunk: int, batch_size: int) -> None:
+        """Note a file, or let it wait for its content's vector; begin a batch that is full."""
+        if chunk != self.chunk:
+            self._begin()
+            self.chunk, self.placed = chunk, set()
         if done.reason:
-            self.journal.skip(done.item, done.reason)
+            self._skip(done, done.reason)
+            return
+        waited = self._waited_for(done.digest)
+        fresh = done.pixels if waited is None and not self.sink.holds(done.digest) else None
+        if done.digest not in self.placed and not done.unchanged:
+            self.placed.add(done.digest)
+            place = self.waiting[done.digest] = Place(fresh, [])
+            waited = waited if fresh is None else place
+        if waited is not None:
+            waited.files.append(done)
+        elif fresh is None:
+            self.sink.image(done.item, done.digest)
             self.advance(1)
-        elif same is not None:
-            same.append(done)
-        elif done.pixels is None or self.journal.holds(done.digest):
-            self.journal.image(done.item, done.digest)
-            self.advance(1)
-        else:
-            self.waiting[done.digest] = [done]
-            if len(self.waiting) >= batch_size:
-                self._begin()
+        else:  # encoded within this chunk, and in vain
+            self._skip(done, self._useless(done))
+        if len(self.waiting) >= batch_size:
+            self._begin()
 
     def finish(self) -> None:
         """Encode what waits and settle everything."""
-        if self.waiting:
-            self._begin()
+        self._begin()
         while self.flying:
             self._settle()
 
+    def _waited_for(self, digest: bytes) -> Place | None:
+        batches = [self.waiting, *(batch for batch, _ in self.flying)]
+        found = (batch[digest] for batch in batches if digest in batch)
+        return next((place for place in found if place.pixels is not None), None)
+
     def _begin(self) -> None:
-        pixels = [same[0].pixels for same in self.waiting.values()]
-        given = [tensor for tensor in pixels if tensor is not None]
-        self.flying.append((self.waiting, self.pool.submit(encode, self.model, given)))
+        given = [place.pixels for place in self.waiting.values()]
+        real = next((pixels for pixels in given if pixels is not None), None)
+        if real is not None:
+            blank = torch.zeros_like(real)
+            batch = [blank if pixels is None else pixels for pixels in given]
+            self.flying.append((self.waiting, self.pool.submit(encode, self.model, batch)))
         self.waiting = {}
         if len(self.flying) > self.width:
             self._settle()
@@ -151,14 +204,20 @@ class _Line:
         batch, future = self.flying[0]
         rows = future.result()
         self.flying.popleft()
-        for row, (digest, same) in zip(rows, batch.items(), strict=True):
+        for row, (digest, place) in zip(rows, batch.items(), strict=True):
             good = not np.isnan(row[0])
-            if good:
-                self.journal.vector(digest, row)
-            for done in same:
+            if good and place.pixels is not None:
+                self.sink.vector(digest, row)
+            for done in place.files:
                 if good:
-                    self.journal.image(done.item, digest)
+                    self.sink.image(done.item, digest)
+                    self.advance(1)
                 else:
-                    reason = f"{done.item.id} has no finite embedding in {self.model.id}"
-                    self.journal.skip(done.item, reason)
-            self.advance(len(same))
+                    self._skip(done, self._useless(done))
+
+    def _skip(self, done: Prepared, reason: str) -> None:
+        self.sink.skip(done.item, reason)
+        self.advance(1)
+
+    def _useless(self, done: Prepared) -> str:
+        return f"{done.item.id} has no finite embedding in {self.model.id}"

@@ -171,11 +171,11 @@ class Snapshot:
 
 
 class Writer(Snapshot):
-    """The ledger as its one writer sees it."""
+    """The ledger as its one writer sees it; ``read_ns`` is a time before files were read."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         super().__init__(connection, path)
-        self._now = time.time_ns()
+        self.read_ns = time.time_ns()
         self._tally = seals.Tally(connection)
 
     def seen(self, id: str) -> tuple[bytes, Seen] | None:
@@ -217,7 +217,7 @@ class Writer(Snapshot):
                 connection.execute(
                     "INSERT OR REPLACE INTO images(id, row, size, mtime_ns, ctime_ns, inode, "
                     "read_ns) SELECT ?, row, ?, ?, ?, ?, ? FROM vectors WHERE hash = ?",
-                    (*item, self._now, digest),
+                    (*item, self.read_ns, digest),
                 )
                 connection.execute("DELETE FROM skipped WHERE id = ?", (item.id,))
             connection.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?)", left_out)

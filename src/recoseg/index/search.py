@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recoseg.errors import InputError
 from recoseg.index.ledger import Snapshot
 from recoseg.index.shards import Rows, Shards
 from recoseg.index.view import View
@@ -38,6 +39,19 @@ class Hit(NamedTuple):
 Survivors = tuple[Tensor, Tensor, Tensor]
 # Rows and cosines of one query, best first.
 Found = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+
+def checked(queries: Tensor | NDArray[np.floating], k: int, dim: int, model: str) -> Tensor:
+    """Unit (Q, ``dim``) of queries of any scale; InputError if they, or k, cannot be searched."""
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        raise InputError(f"k must be a whole number of at least 1, not {k!r}.")
+    vectors = torch.as_tensor(queries).detach().to("cpu", torch.float32)
+    if vectors.ndim != 2 or vectors.shape[1] != dim or not vectors.isfinite().all():
+        raise InputError(
+            f"queries must be finite numbers of shape (Q, {dim}), not {tuple(vectors.shape)}; "
+            f"embed them with the index's model, {model!r}."
+        )
+    return unit(vectors)
 
 
 def nearest(shards: Shards, alive: NDArray[np.bool_], queries: Tensor, k: int) -> list[Found]:

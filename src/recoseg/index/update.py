@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from recoseg.errors import ArchiveError, IndexDamaged
-from recoseg.index import compaction, ledgerfile, repair
-from recoseg.index.ingest import ingest
+from recoseg.index import compaction, ledgerfile, parts, repair, spread
+from recoseg.index.ingest import CHUNK, Due
 from recoseg.index.journal import Journal
 from recoseg.index.ledger import Seen, Writer
 from recoseg.index.manifest import NAME, Manifest
 from recoseg.index.shards import Shards
 from recoseg.io import durable
 from recoseg.io.archive import Archive, Item
+from recoseg.io.parallel import Cluster
 from recoseg.io.progress import Progress, reporting
 from recoseg.models.base import JointModel
 
@@ -29,7 +30,7 @@ SHARD_ROWS = 65536
 COARSE_NS = 2 * 10**9
 
 
-_OURS = re.compile(rf"{LOCK}|{re.escape(LEDGER)}.*|shards(-\d+)?|\..*\.(recoseg|tmp)")
+_OURS = re.compile(rf"{LOCK}|{re.escape(LEDGER)}.*|shards(-\d+)?|parts|\..*\.(recoseg|tmp)")
 
 
 class Changes(NamedTuple):
@@ -51,6 +52,7 @@ class Effort:
     check: bool = False
     compact: bool = False
     progress: Progress = True
+    cluster: Cluster | None = None
 
 
 def shards_of(folder: Path, manifest: Manifest, generation: int = 0) -> Shards:
@@ -134,6 +136,7 @@ def _create(folder: Path, manifest: Manifest) -> None:
     """An empty index; the manifest comes last, so a folder that has one is complete."""
     for path in folder.glob(f"{LEDGER}*"):
         path.unlink()
+    shutil.rmtree(folder / parts.FOLDER, ignore_errors=True)
     compaction.sweep(folder, 0)
     shards_of(folder, manifest).cut(0)
     with ledgerfile.writing(folder / LEDGER, create=True):
@@ -151,25 +154,24 @@ def _update(
     """
     tally = dict.fromkeys(Changes._fields, 0)
     if effort.check:
+        shutil.rmtree(folder / parts.FOLDER, ignore_errors=True)
         repair.repair(folder, folder / LEDGER, manifest.dim, manifest.shard_rows)
     with ledgerfile.writing(folder / LEDGER) as writer:
         shards = _ready_rows(folder, manifest, writer)
         tally["removed"] = _forget(archive, writer)
         tally["skipped"] = len(archive.problems)
         before: dict[str, bytes | None] = {}
-        todo = _differing(archive, writer, before)
-        tally["unchanged"] = len(archive) - len(todo)
+        chunks = _differing(archive, writer, before)
+        tally["unchanged"] = len(archive) - len(before)
         journal = Journal(shards, writer, _counted(tally, before), lambda _: _add(tally, "skipped"))
-        with reporting("indexing", len(todo), effort.progress) as advance:
-            ingest(
-                archive,
-                todo,
-                model,
-                journal,
+        with reporting("indexing", len(before), effort.progress) as advance:
+            spread.embed(
+                *(folder, manifest, archive, chunks, model, journal, effort.cluster),
                 batch_size=effort.batch_size,
-                workers=effort.workers or min(4, os.cpu_count() or 1),
+                workers=effort.workers,
                 advance=advance,
             )
+        shutil.rmtree(folder / parts.FOLDER, ignore_errors=True)
         if effort.compact or compaction.wasteful(writer):
             compaction.compact(folder, shards, writer)
     return Changes(**tally)
@@ -209,20 +211,22 @@ def _covered(id: str, problems: set[str]) -> bool:
     )
 
 
-def _differing(archive: Archive, writer: Writer, before: dict[str, bytes | None]) -> list[Item]:
-    """Files that may hold something else than when they were read, if they were."""
-    todo, adopted = list[Item](), list[tuple[Item, bytes]]()
-    for item in archive:
+def _differing(
+    archive: Archive, writer: Writer, before: dict[str, bytes | None]
+) -> list[list[Due]]:
+    """Files that may hold something else than when they were read, if they were, in chunks."""
+    todo, adopted = dict[int, list[Due]](), list[tuple[Item, bytes]]()
+    for place, item in enumerate(archive):
         held = writer.seen(item.id)
         if held is not None and _same(item, held[1]):
             if held[1].ctime_ns is None:
                 adopted.append((item, held[0]))
             continue
-        before[item.id] = held[0] if held is not None else None
-        todo.append(item)
+        before[item.id] = old = held[0] if held is not None else None
+        todo.setdefault(place // CHUNK, []).append(Due(item, old))
     if adopted:
         writer.commit(images=adopted)
-    return todo
+    return list(todo.values())
 
 
 def _same(item: Item, seen: Seen) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import weakref
 from pathlib import Path
 from typing import cast
 
@@ -74,6 +75,11 @@ def device_of(device: str | torch.device | None) -> torch.device:
     return chosen
 
 
+def origin(model: Model) -> str | None:
+    """The id by which ``load`` made a model; None for one that a caller made."""
+    return next((id for id, made in _made.items() if made is model), None)
+
+
 def identify(text: str) -> ModelId:
     """Parse an id, an alias, or a local path whose architecture can be told.
 
@@ -129,8 +135,16 @@ def release() -> None:
     _load_id.cache_clear()
 
 
+_made: weakref.WeakValueDictionary[str, Model] = weakref.WeakValueDictionary()
+
+
 @functools.lru_cache(maxsize=4)
 def _load_id(model: str, device: str) -> Model:
+    made = _made[model] = _make(model, device)
+    return made
+
+
+def _make(model: str, device: str) -> Model:
     id = ids.parse(model)
     if id.scheme == "clip":
         from recoseg.models.clip import Clip

@@ -1,0 +1,249 @@
+"""A real Ray cluster of several nodes on this machine, whose parts are killed while it works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+import ray
+from ray.cluster_utils import Cluster
+from typer.testing import CliRunner
+
+from recoseg.cli.app import app
+from recoseg.cluster.engine import RayCluster
+from recoseg.errors import InputError, RecosegError
+from recoseg.index import parts, update
+from recoseg.index.index import Index
+from recoseg.io.archive import Archive
+from tests.crews import CHUNK, ROWS, Marking
+from tests.test_spread import bytes_of, photos_in
+
+ROOT = Path(__file__).parents[1]
+IMAGES = 120
+STORE = 100 * 2**20
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    """A head with one processor; tests add and remove nodes, the first ones need no other."""
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False},
+    )
+    ray.init(made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def cluster(nodes: Cluster) -> Iterator[RayCluster]:
+    with RayCluster.connect() as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos_in(tmp_path_factory.mktemp("archive") / "photos", IMAGES)
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(update, "CHUNK", CHUNK)
+    monkeypatch.setattr(update, "SHARD_ROWS", ROWS)
+
+
+@pytest.fixture
+def plain(photos: Path, tmp_path: Path) -> dict[str, bytes]:
+    return bytes_of(build(photos, tmp_path / "plain", tmp_path))
+
+
+def build(photos: Path, out: Path, marks: Path, cluster=None, delay: float = 0.0) -> Index:
+    model = Marking(marks, delay)
+    return Index.build(photos, out, model=model, batch_size=2, progress=False, cluster=cluster)
+
+
+def undisturbed(photos: Path) -> int:
+    """Batches of two that a cluster encodes: each chunk's different contents."""
+    total, ids = 0, Archive.open(photos).relist()
+    names = [item.id for item in ids]
+    for first in range(0, len(names), CHUNK):
+        contents = {(photos / name).read_bytes() for name in names[first : first + CHUNK]}
+        total += -(-len(contents - {b"no image"}) // 2)
+    return total
+
+
+def add_node(nodes: Cluster, cpus: int) -> object:
+    return nodes.add_node(num_cpus=cpus, object_store_memory=STORE)
+
+
+def beside(
+    work: Callable[[], Index], marks: Path, batches: int, act: Callable[[], object]
+) -> Index:
+    """What ``work`` returns; once so many batches are encoded, ``act`` is called beside it."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work)
+        wait_for(marks, batches)
+        act()  # Ray starts nodes from the main thread alone
+        assert not running.done(), "it was over before"
+        return running.result()
+
+
+def wait_for(marks: Path, batches: int) -> None:
+    end = time.monotonic() + 60
+    while sum(noted(path).count("batch") for path in marks.iterdir()) < batches:
+        assert time.monotonic() < end, "the cluster does not work"
+        time.sleep(0.01)
+
+
+def noted(path: Path) -> list[str]:
+    return path.read_text().split()
+
+
+def workers(marks: Path) -> dict[int, str]:
+    """Process to node of all that encoded."""
+    found = (path.name.split("-") for path in marks.iterdir() if "batch" in noted(path))
+    return {int(process): node for process, node in found if int(process) != os.getpid()}
+
+
+def test_a_killed_driver_costs_what_was_in_flight(nodes, cluster, photos, plain, tmp_path, marks):
+    out = tmp_path / "made"
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "tests.crews", photos, out, marks, nodes.address], cwd=ROOT
+    )
+    wait_for(marks, 30)
+    driver.kill()
+    assert driver.wait() == -signal.SIGKILL
+    left = len(list((out / parts.FOLDER).glob("*.json"))) if out.exists() else 0
+    committed = len(Index.open(out))
+    assert left + committed
+    again = tmp_path / "again"
+    again.mkdir()
+    made = build(photos, out, again, cluster)
+    assert bytes_of(made) == plain
+    # What was whole: parts, and what was committed of them.
+    whole = left + committed // CHUNK
+    batches = sum(noted(path).count("batch") for path in again.iterdir())
+    assert batches <= undisturbed(photos) - 3 * whole + 6
+
+
+def test_the_command_line_indexes_on_a_cluster(nodes, cluster, tmp_path):
+    photos, out, plain = photos_in(tmp_path / "few", 15), tmp_path / "made", tmp_path / "plain"
+    for words in (["index", photos, plain, "-q"], ["index", photos, out, "--ray", nodes.address]):
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+    assert f"{out}\t18\t2\n" == result.stdout
+    assert bytes_of(Index.open(out)) == bytes_of(Index.open(plain))
+
+
+def test_one_two_and_four_workers_make_the_same_bytes(
+    nodes, cluster, photos, plain, tmp_path, marks
+):
+    for number, more in ((1, 0), (2, 1), (4, 2)):
+        if more:
+            add_node(nodes, more)
+        out, here = tmp_path / f"by {number}", marks / str(number)
+        here.mkdir()
+        assert bytes_of(build(photos, out, here, cluster, 0.02)) == plain
+        assert len(set(workers(here).values())) == min(number, 3)
+        assert all(noted(path).count("loaded") <= 1 for path in here.iterdir()), "loaded again"
+
+
+def test_a_killed_worker_costs_its_block(cluster, photos, plain, tmp_path, marks):
+    def kill() -> None:
+        os.kill(next(iter(workers(marks))), signal.SIGKILL)
+
+    def work() -> Index:
+        return build(photos, tmp_path / "made", marks, cluster, 0.02)
+
+    made = beside(work, marks, 20, kill)
+    assert bytes_of(made) == plain
+    batches = sum(noted(path).count("batch") for path in marks.iterdir())
+    assert batches <= undisturbed(photos) + 3, "more than the killed worker's block was done again"
+
+
+def test_a_lost_node_costs_its_blocks(nodes, cluster, photos, plain, tmp_path, marks):
+    lost = add_node(nodes, 1)
+
+    def kill() -> None:
+        nodes.remove_node(lost, allow_graceful=False)
+
+    def work() -> Index:
+        return build(photos, tmp_path / "made", marks, cluster, 0.03)
+
+    made = beside(work, marks, 25, kill)
+    assert bytes_of(made) == plain
+
+
+def test_a_node_that_joins_is_put_to_work(nodes, cluster, photos, plain, tmp_path, marks):
+    before = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+    def work() -> Index:
+        return build(photos, tmp_path / "made", marks, cluster, 0.2)
+
+    made = beside(work, marks, 5, lambda: add_node(nodes, 2))
+    assert bytes_of(made) == plain
+    assert set(workers(marks).values()) - before, "the new node did nothing"
+
+
+def test_results_come_in_order_and_blocks_are_taken_as_they_are_needed(cluster):
+    taken = []
+
+    def blocks():
+        for number in range(500):
+            taken.append(number)
+            yield number
+
+    found = cluster.map(np.square, blocks())
+    assert [int(next(found)) for _ in range(3)] == [0, 1, 4]
+    assert len(taken) < 500
+    assert [int(each) for each in found] == [n * n for n in range(3, 500)]
+
+
+def test_an_error_of_a_block_is_the_callers(cluster):
+    def fail(block):
+        raise InputError(f"block {block} is odd.")
+
+    with pytest.raises(InputError, match="block 1 is odd"):
+        list(cluster.map(fail, [1]))
+
+    def stumble(block):
+        return 1 / block
+
+    with pytest.raises(ZeroDivisionError):
+        list(cluster.map(stumble, [0]))
+
+
+def test_a_block_that_ends_every_worker_is_one_sentence(cluster, monkeypatch):
+    monkeypatch.setattr("recoseg.cluster.engine.RETRIES", 1)
+
+    def die(block):
+        os._exit(1)
+
+    with pytest.raises(RecosegError, match="a block of work ended its worker 2 times"):
+        list(cluster.map(die, [1]))
+
+
+def test_what_cannot_be_sent_is_one_sentence(cluster):
+    lock = threading.Lock()
+    with pytest.raises(InputError, match="cannot be sent to other machines"):
+        list(cluster.map(lambda _: lock, [1]))

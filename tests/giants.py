@@ -59,6 +59,11 @@ def vit(architecture: str, folder: Path, seed: int = 0, **options: Any) -> tuple
 
 def _saved(model: Any, file: Path) -> tuple[Any, Path]:
     shake(model)
+    return save(model, file)
+
+
+def save(model: Any, file: Path) -> tuple[Any, Path]:
+    """Round all numbers to half precision and write them to a safetensors file."""
     model.half().float().eval().requires_grad_(False)
     state = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     save_file(state, file)

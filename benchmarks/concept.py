@@ -28,7 +28,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from recoseg import PAPER, ConceptBank, Index
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 
 RETRIEVAL = "ViT-B-32"
 DEIT = "deit_small_distilled_patch16_224"

@@ -22,7 +22,7 @@ from recoseg import ConceptBank, Segmenter
 from recoseg.crf.refine import refine
 from recoseg.datasets import Dataset
 from recoseg.io.progress import track
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 
 BINS = 10

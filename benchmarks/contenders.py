@@ -28,7 +28,7 @@ from recoseg.datasets import Dataset, tables
 from recoseg.evaluation.class_banks import build_bank
 from recoseg.evaluation.wordlists import word_list
 from recoseg.io.progress import track
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE, PAPER
 
 KINDS = {

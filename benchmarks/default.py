@@ -20,7 +20,7 @@ import numpy as np
 from recoseg import ConceptBank, Segmenter, datasets, evaluate
 from recoseg.datasets import Dataset
 from recoseg.evaluation.system_groups import Row, Rows
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 from recoseg.segmenting.options import SystemName
 

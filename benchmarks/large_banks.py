@@ -28,7 +28,7 @@ from tests.toys import COLOURS, Toy, paint  # noqa: E402
 
 from recoseg import ConceptBank, Index  # noqa: E402
 from recoseg.concepts.concept import Concept  # noqa: E402
-from recoseg.models.model_set import Models  # noqa: E402
+from recoseg.models.registry import Models  # noqa: E402
 from recoseg.recipe import Recipe  # noqa: E402
 
 RECIPE = Recipe(

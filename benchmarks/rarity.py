@@ -30,7 +30,7 @@ from recoseg.evaluation.evaluate import evaluate
 from recoseg.evaluation.rarity import measure_rarity
 from recoseg.evaluation.system_groups import Row, Rows
 from recoseg.evaluation.wordlists import word_list
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE, Recipe
 from recoseg.reporting import plots
 from recoseg.reporting.reportfile import SweepSeries

@@ -22,7 +22,7 @@ from recoseg import ConceptBank, Index, Segmenter
 from recoseg.datasets import Dataset
 from recoseg.evaluation.encoding_cache import cache_encodings
 from recoseg.io.progress import track
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import CRF, LITE
 
 DOMAINS = {"msrc": "msrc", "camvid": "streets", "camvid-train": "streets", "voc": "voc"}

@@ -22,7 +22,7 @@ from recoseg.datasets import Dataset
 from recoseg.evaluation.clock import Clock
 from recoseg.evaluation.system_groups import Row, Rows
 from recoseg.io.progress import track
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 
 STRICTNESSES = (0.5, 0.7, 0.8, 0.85, 0.9, 0.95)

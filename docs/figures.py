@@ -20,7 +20,7 @@ from recoseg.crf.refine import refine
 from recoseg.drawing import palette
 from recoseg.io import images
 from recoseg.models.base import batch, encode_shared
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 
 PHOTOS = {
     "skimage": ["chelsea.png", "astronaut.png", "coffee.png", "motorcycle_left.png", "rocket.jpg"],

@@ -24,7 +24,7 @@ from recoseg import PAPER, ConceptBank, Index
 from recoseg.datasets import tables
 from recoseg.evaluation.encoding_cache import cache_encodings
 from recoseg.models import registry
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from tests import giants
 from tests.oracles import paper
 

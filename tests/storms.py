@@ -33,7 +33,7 @@ from recoseg.errors import IndexDamaged, RecosegError
 from recoseg.index import blocks, journal, update
 from recoseg.index.index import Index
 from recoseg.learning import adaptation
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 from recoseg.runs import batch, inputs, manifest, record
 from recoseg.segmenting.result import Segmentation

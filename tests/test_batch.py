@@ -12,7 +12,7 @@ from recoseg.concepts.bank import ConceptBank
 from recoseg.concepts.concept import STRICTNESSES
 from recoseg.errors import InputError, Locked
 from recoseg.io import durable, images
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 from recoseg.runs import batch
 from recoseg.runs.inputs import gather

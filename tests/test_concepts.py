@@ -27,7 +27,7 @@ from recoseg.index.index import Hit, Index
 from recoseg.io import images
 from recoseg.io.squares import cut_square
 from recoseg.models.base import batch
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
 from tests.oracles import bank as oracle
 from tests.toys import COLOURS, Toy, paint

@@ -9,7 +9,7 @@ import torch
 import recoseg
 from recoseg.building.cosegmenters import COSEGMENTERS, cosegment_spectrally
 from recoseg.errors import InputError
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 from tests.toys import Toy, paint
 

@@ -14,7 +14,7 @@ from recoseg import recipe
 from recoseg.cli.app import app
 from recoseg.io import images
 from recoseg.models import registry
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.reporting import showcase
 from tests.toys import Toy, paint
 

@@ -24,7 +24,7 @@ from recoseg.evaluation.subsets import Subset
 from recoseg.evaluation.sweeps import Sweeps
 from recoseg.evaluation.system_groups import Row, Rows
 from recoseg.evaluation.systems import Several, Single, System
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import CRF, LITE
 from recoseg.segmenting.segmenter import Segmenter
 from tests.toys import Toy, paint

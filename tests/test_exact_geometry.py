@@ -12,7 +12,7 @@ import recoseg
 from recoseg import PAPER
 from recoseg.errors import InputError
 from recoseg.evaluation.protocols import protocol
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import CRF, LITE
 from recoseg.segmenting import decision
 from recoseg.segmenting.scoremaps import ScoreMaps

@@ -20,7 +20,7 @@ from PIL import Image
 
 from recoseg.errors import ImageError, InputError
 from recoseg.io import images
-from recoseg.io.pil_warnings import silence_pillow
+from recoseg.io.decoding import silence_pillow
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import recoseg
 from recoseg import recipe
 from recoseg.cli.app import app
+from recoseg.cli.measured import Measured
 from recoseg.models import registry
 from tests import pupils, trees
 from tests.toys import Toy, paint
@@ -100,6 +101,12 @@ def test_evaluate_takes_a_bank_or_predictions(bench):
     refused = run(*scored)
     assert refused.exit_code == 3
     assert "has no name" in refused.stderr
+
+
+def test_rows_are_named_once_and_made_of_options():
+    asked = Measured(bank="everyday", systems=("denseclip", "reco+crf", "reco+crf"))
+    plain = recoseg.Options(system="denseclip", refine=False)
+    assert asked.options() == [plain, recoseg.Options(refine=True)]
 
 
 def test_named_and_unnamed_systems_share_one_table(bench):

@@ -18,7 +18,7 @@ from recoseg.errors import InputError, MissingWeights, UnknownModel
 from recoseg.models import alignment, catalogue, ids, lite, prompts, registry
 from recoseg.models.base import InnerMap, SharedPass, input_size
 from recoseg.models.lite import HEAD_FILE, IMAGE_WEIGHTS, TEXT_WEIGHTS, Lite, load_trunk
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import PAPER, PRESETS
 from tests.contract import pictures
 from tests.toys import Toy

@@ -9,7 +9,7 @@ import torch
 import recoseg
 from recoseg.concepts.concept import Unnamed
 from recoseg.evaluation.evaluate import evaluate
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 from recoseg.segmenting.scoremaps import ScoreMaps, Scorer
 from recoseg.segmenting.segmenter import Segmenter

@@ -14,7 +14,7 @@ from recoseg.concepts.concept import Concept
 from recoseg.concepts.evidence import Evidence, Seed
 from recoseg.errors import IndexMismatch
 from recoseg.index.index import Index
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.reporting import checkup, conceptpage, quality
 from recoseg.reporting.advice import Files, advise
 from tests.test_report import Page

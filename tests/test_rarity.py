@@ -7,7 +7,7 @@ import pytest
 import recoseg
 from recoseg.errors import InputError
 from recoseg.evaluation.rarity import measure_rarity
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 from tests.test_evaluation import NAMES, tree
 from tests.toys import Toy, paint

@@ -15,7 +15,7 @@ from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import ArchiveError, RecipeError
 from recoseg.io import images
 from recoseg.models.base import batch
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE, PAPER
 from recoseg.segmenting.scoremaps import Scorer
 from recoseg.segmenting.segmenter import Segmenter

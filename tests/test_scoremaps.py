@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoseg.io import images
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
 from recoseg.segmenting.scoremaps import LARGE, LONGEST, TILING, ScoreMaps, Scorer
 from recoseg.segmenting.tiling import Blend

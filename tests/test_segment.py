@@ -15,7 +15,7 @@ from PIL import Image
 from recoseg.concepts.bank import ConceptBank
 from recoseg.concepts.concept import STRICTNESSES, Concept
 from recoseg.errors import BankError, ImageError, InputError, RecipeError, UnknownConcept
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import CRF, LITE, Recipe
 from recoseg.segmenting.decision import (
     WORKING_PIXELS,

@@ -14,7 +14,7 @@ from recoseg.building.calibration import calibrate
 from recoseg.concepts.bank import ConceptBank
 from recoseg.concepts.concept import STRICTNESSES, Concept
 from recoseg.errors import ArchiveError, BankError, ImageError, InputError
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
 from recoseg.segmenting.scoremaps import Scorer
 from recoseg.segmenting.segmenter import Segmenter

@@ -14,7 +14,7 @@ from training.photos import Photos
 from recoseg import ConceptBank, Segmenter
 from recoseg.evaluation.captions import recall
 from recoseg.models import registry
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.similarity import unit
 
 

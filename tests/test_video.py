@@ -16,7 +16,7 @@ from recoseg import exporting
 from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import InputError, Locked, VideoError
 from recoseg.io import images
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 from recoseg.segmenting.result import Segmentation
 from recoseg.segmenting.segmenter import Segmenter

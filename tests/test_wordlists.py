@@ -11,7 +11,7 @@ from recoseg.errors import InputError
 from recoseg.evaluation.class_banks import build_bank
 from recoseg.evaluation.protocols import available
 from recoseg.evaluation.wordlists import LISTS, WordList, word_list
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 from tests.toys import Toy, paint
 

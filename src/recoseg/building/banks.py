@@ -13,7 +13,7 @@ from recoseg.errors import BankError
 from recoseg.index.index import Index
 from recoseg.io.images import ImageLike
 from recoseg.io.progress import Progress
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
 
 

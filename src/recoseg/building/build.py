@@ -17,8 +17,8 @@ from recoseg.concepts.concept import Concept
 from recoseg.errors import InputError
 from recoseg.index.index import Hit, Index
 from recoseg.io.progress import Progress, track
-from recoseg.models.model_set import ROLES, Models
 from recoseg.models.prompts import embed_concepts
+from recoseg.models.registry import ROLES, Models
 from recoseg.recipe import Recipe
 
 _LABEL = "building concepts"

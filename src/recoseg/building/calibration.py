@@ -13,7 +13,7 @@ from recoseg.concepts.concept import STRICTNESSES
 from recoseg.errors import ArchiveError, ImageError, InputError
 from recoseg.index.index import Index
 from recoseg.io.progress import Progress, track
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.segmenting.scoremaps import Scorer
 
 SAMPLE = COUNT

@@ -14,7 +14,7 @@ from recoseg.index.index import Index
 from recoseg.io.images import RGB
 from recoseg.io.squares import cut_square, least_side
 from recoseg.models.base import batch, encode_shared
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
 from recoseg.similarity import cosine_map
 

@@ -14,6 +14,7 @@ from recoseg.cli.output import Device, Json, Quiet, check_output_file, check_out
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
+    from recoseg import Segmenter
     from recoseg.datasets import ClassTable
     from recoseg.learning.plan import Plan
     from recoseg.learning.validation import Labelled
@@ -76,7 +77,6 @@ def adapt(
     Example:
         recoseg adapt photos --bank street.bank --out student
     """
-    from recoseg import Segmenter
     from recoseg.learning import adaptation, plan
     from recoseg.learning.pseudolabels import Ignoring
     from recoseg.runs import inputs
@@ -84,7 +84,7 @@ def adapt(
     inputs.gather([folder], leave_out=check_output_folder(out))  # before the model is loaded
     chosen = plan.preset(preset).replace(iterations=iterations, batch=batch, encoder=encoder)
     chosen, table = _as_protocol(chosen, protocol)
-    teacher = Segmenter(open_bank(bank), split_names(concepts), unknown=unknown, device=device)
+    teacher = _teacher(bank, concepts, unknown, device)
     kept: Any = {"table": table, "images": images, "device": device, "progress": not quiet}
     kept |= {"seed": seed, "rounds": rounds, "select": select}
     adaptation.adapt(
@@ -124,6 +124,14 @@ def onnx(
     agreement = "not compared" if made.agreement is None else f"{made.agreement:.2%}"
     data = {"onnx": str(made.path), "agreement": made.agreement, "int8": made.int8}
     show(data, ("file", "pixels that agree"), [(made.path, agreement)], as_json=as_json)
+
+
+def _teacher(bank: str, concepts: str | None, unknown: bool, device: str | None) -> Segmenter:
+    """The bank's segmenter that labels the images."""
+    from recoseg import Options, Segmenter
+
+    options = Options(concepts=split_names(concepts), unknown=unknown)
+    return Segmenter(open_bank(bank), options=options, device=device)
 
 
 def _as_protocol(chosen: Plan, name: str | None) -> tuple[Plan, ClassTable | None]:

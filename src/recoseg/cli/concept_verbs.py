@@ -54,7 +54,7 @@ def build(
     """
     from recoseg import ConceptBank, recipe
     from recoseg.concepts import bankfile
-    from recoseg.models.model_set import Models
+    from recoseg.models.registry import Models
 
     options.check_new_bank(bank, replace)
     wanted, left_out = options.parse_concepts(names), options.parse_pairs(exclude)
@@ -97,7 +97,7 @@ def add(
     Example:
         recoseg concept add street.bank "fire hydrant" -i photos.index
     """
-    from recoseg.models.model_set import Models
+    from recoseg.models.registry import Models
 
     def grow(opened: ConceptBank) -> ConceptBank:
         return opened.add(
@@ -135,7 +135,7 @@ def rebuild(
     Example:
         recoseg concept rebuild street.bank car -i photos.index --exclude photo.jpg
     """
-    from recoseg.models.model_set import Models
+    from recoseg.models.registry import Models
 
     def build_anew(opened: ConceptBank) -> ConceptBank:
         return opened.rebuild(
@@ -169,7 +169,7 @@ def calibrate(
     """
     from recoseg import Index
     from recoseg import calibrate as thresholds
-    from recoseg.models.model_set import Models
+    from recoseg.models.registry import Models
 
     def set_thresholds(opened: ConceptBank) -> ConceptBank:
         models = Models.load(opened.recipe, device)

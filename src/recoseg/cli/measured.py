@@ -12,11 +12,11 @@ from recoseg.cli.concept_options import open_bank
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
-    from recoseg import ConceptBank
+    from recoseg import ConceptBank, Options
     from recoseg.datasets import Dataset
     from recoseg.evaluation.protocols import Protocol
     from recoseg.evaluation.systems import Panel
-    from recoseg.models.model_set import Models
+    from recoseg.models.registry import Models
 
 _PROTOCOLS = Path(__file__).parents[1] / "data" / "protocols.json"
 SYSTEMS = ("denseclip", "denseclip+crf", "reco", "reco+crf")
@@ -131,18 +131,21 @@ class Measured:
         from recoseg.evaluation.system_groups import Row, Rows
 
         bank, models = self._bank(dataset, protocol)
-        rows = []
-        for name in dict.fromkeys(self.systems):
-            kind, _, crf = name.partition("+")
-            wanted: Any = kind
-            rows.append(Row.of(Segmenter(bank, system=wanted, models=models), bool(crf)))
-        return Rows(rows)
+        made = [Segmenter(bank, options=chosen, models=models) for chosen in self.options()]
+        return Rows([Row.of(segmenter, segmenter.options.refine) for segmenter in made])
+
+    def options(self) -> list[Options]:
+        """How each of ``systems`` segments; one that is named twice counts once."""
+        from recoseg import Options
+
+        pairs = [name.partition("+") for name in dict.fromkeys(self.systems)]
+        return [Options.from_dict({"system": kind, "refine": bool(crf)}) for kind, _, crf in pairs]
 
     def _bank(self, dataset: Dataset, protocol: Protocol) -> tuple[ConceptBank, Models]:
         from recoseg import Index
         from recoseg.evaluation.class_banks import build_bank
         from recoseg.evaluation.wordlists import word_list
-        from recoseg.models.model_set import Models
+        from recoseg.models.registry import Models
         from recoseg.recipe import preset
 
         if self.bank is not None:

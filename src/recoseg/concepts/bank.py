@@ -20,7 +20,7 @@ from recoseg.concepts.concept import Concept, Examples, Exclude, Words
 from recoseg.errors import BankError, UnknownConcept
 from recoseg.io.images import ImageLike
 from recoseg.io.progress import Progress
-from recoseg.models.model_set import ROLES, Models
+from recoseg.models.registry import ROLES, Models
 from recoseg.recipe import LITE, Recipe
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from recoseg.evaluation.wordlists import WordList, word_list
 from recoseg.index.index import Index
 from recoseg.io import durable
 from recoseg.io.progress import Progress
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE, Recipe
 from recoseg.segmenting.segmenter import Segmenter
 

@@ -9,7 +9,7 @@ from recoseg.datasets import ClassTable
 from recoseg.evaluation.wordlists import WordList
 from recoseg.index.index import Index
 from recoseg.io.progress import Progress
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recoseg.models.base import SharedPass
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 
 MOST_BYTES = 1 << 30
 Maps = tuple[Tensor, ...]

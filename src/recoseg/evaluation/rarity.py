@@ -19,7 +19,7 @@ from recoseg.evaluation.results import Report
 from recoseg.evaluation.system_groups import Row, Rows
 from recoseg.index.index import Index
 from recoseg.io.progress import Progress
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.segmenting.segmenter import Segmenter
 
 COUNTS = (0, 1, 3, 10)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from recoseg.errors import ImageError
 from recoseg.io import images
-from recoseg.io.pil_warnings import silence_pillow
+from recoseg.io.decoding import silence_pillow
 from recoseg.io.saving import encode_image
 
 _ORIENTATION = 0x0112

@@ -14,8 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from recoseg.errors import ImageError, InputError
-from recoseg.io.decoding import check_size, one_if_large, to_rgb
-from recoseg.io.pil_warnings import silence_libtiff, silence_pillow
+from recoseg.io.decoding import (
+    check_size,
+    one_if_large,
+    silence_libtiff,
+    silence_pillow,
+    to_rgb,
+)
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from torch import Tensor
 from recoseg.errors import ImageError, TrainingError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.io import images
-from recoseg.io.pil_warnings import silence_pillow
+from recoseg.io.decoding import silence_pillow
 from recoseg.learning.augment import Labels, augment
 from recoseg.learning.plan import Plan
 

@@ -13,7 +13,7 @@ from recoseg.io import images
 from recoseg.io.images import RGB
 from recoseg.io.progress import Step, quiet_step
 from recoseg.models.base import encode_shared
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
 from recoseg.segmenting.tiling import CELL, Tiling, blended
 from recoseg.similarity import cosine_map, upsample

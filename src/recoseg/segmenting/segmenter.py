@@ -21,7 +21,7 @@ from recoseg.errors import BankError, InputError
 from recoseg.io import images
 from recoseg.io.images import RGB, ImageLike
 from recoseg.io.progress import Progress, Step, quiet_step, reporting
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import CRF
 from recoseg.segmenting import decision, naming
 from recoseg.segmenting.options import Options

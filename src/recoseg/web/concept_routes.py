@@ -14,7 +14,7 @@ from recoseg.concepts import concept
 from recoseg.concepts.bank import ConceptBank
 from recoseg.drawing import palette
 from recoseg.errors import ArchiveError, InputError
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.web import drafts, forms, pictures, schemas
 from recoseg.web.banks import BankEntry, groups
 from recoseg.web.failures import Missing, Unprocessable

@@ -18,7 +18,7 @@ from recoseg.index.index import Index
 from recoseg.io import images
 from recoseg.io.images import RGB
 from recoseg.io.squares import SMOOTH, cut_square, least_side
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import preset
 from recoseg.reporting import checkup
 from recoseg.reporting.advice import Files, advise

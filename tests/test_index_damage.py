@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from recoseg.errors import IndexDamaged, RecosegError
-from recoseg.index import blocks, compaction, journal, ledgerfile, update
+from recoseg.index import blocks, compaction, journal, ledgerfile, stamp, update
 from recoseg.index.index import Index
 from tests.test_index import Counting
 from tests.test_index import add as added
@@ -291,15 +291,16 @@ class TestCompaction:
         reader = Index.open(built.path)
         before = reader.search(np.ones((1, 16)), 9)
         reader = Index.open(built.path)
-        check_once = ledgerfile.Snapshot.check
+        check_once, overtakes = stamp.check, []
 
         def overtaken(snapshot):
             check_once(snapshot)
-            monkeypatch.setattr(ledgerfile.Snapshot, "check", check_once)
-            built.add(model=Encoder(), compact=True, progress=False)
+            monkeypatch.setattr(stamp, "check", check_once)
+            overtakes.append(built.add(model=Encoder(), compact=True, progress=False))
 
-        monkeypatch.setattr(ledgerfile.Snapshot, "check", overtaken)
+        monkeypatch.setattr(stamp, "check", overtaken)
         assert reader.search(np.ones((1, 16)), 9) == before
+        assert overtakes
 
     def test_a_damaged_row_is_not_copied(self, built, photos):
         flip(built.path / "shards" / "000000.f16", 0)

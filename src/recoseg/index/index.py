@@ -3,6 +3,7 @@
     photos.index/
       manifest.json      format version, model and its fingerprint, preprocessing, archive
       ledger.sqlite      ids, content hashes, rows, digests, files left out (SQLite, WAL)
+      ledger.sqlite.sha256  digest of that file as its writer left and checked it
       shards/000000.f16  raw little-endian fp16 rows, appended only
       lock               held by the one writer
 

@@ -7,7 +7,9 @@ import hashlib
 import sqlite3
 import threading
 import time
+from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,14 +117,15 @@ class Snapshot:
 
     def counts(self) -> NDArray[np.int32]:
         """(rows,) the number of images that have each row; 0 where all were deleted."""
-        counts = np.zeros(self.rows(), dtype=np.int32)
-        query = "SELECT row, COUNT(*) FROM images GROUP BY row"
-        with contextlib.closing(self._each(query)) as found:
-            for row, count in found:
-                if not isinstance(row, int) or not 0 <= row < len(counts):
-                    raise IndexDamaged(f"{self.path} is damaged (it has no row {row}): {REMEDY}.")
-                counts[row] = count
-        return counts
+        rows = self.rows()
+        try:
+            with contextlib.closing(self._each("SELECT row FROM images")) as found:
+                held = np.array(array("q", chain.from_iterable(found)))
+            if held.size and not 0 <= held.min() <= held.max() < rows:
+                raise ValueError(f"an image has a row that is not one of {rows}")
+        except (TypeError, ValueError, OverflowError) as error:
+            raise IndexDamaged(f"{self.path} is damaged ({error}): {REMEDY}.") from error
+        return np.bincount(held, minlength=rows).astype(np.int32)
 
     def size(self) -> int:
         """How many images are indexed."""
@@ -178,14 +181,12 @@ class Writer(Snapshot):
         self.read_ns = time.time_ns()
         self._tally = seals.Tally(connection)
 
-    def seen(self, id: str) -> tuple[bytes, Seen] | None:
-        """The content's hash of an image and its file as it was then, if it is indexed."""
-        query = (
-            "SELECT hash, size, mtime_ns, ctime_ns, inode, read_ns "
-            "FROM images JOIN vectors USING(row) WHERE id = ?"
-        )
-        found = self._all(query, (id,))
-        return (found[0][0], Seen(*found[0][1:])) if found else None
+    def seen_from(self, id: str, count: int) -> list[tuple[str, bytes, Seen]]:
+        """Id, content's hash and file as it was then of the next images from ``id`` on."""
+        columns = "id, hash, size, mtime_ns, ctime_ns, inode, read_ns"
+        query = f"SELECT {columns} FROM images JOIN vectors USING(row) WHERE id >= ?"
+        rows = self._all(f"{query} ORDER BY id LIMIT ?", (id, count))
+        return [(row[0], row[1], Seen(*row[2:])) for row in rows]
 
     def commit(
         self,
@@ -210,9 +211,8 @@ class Writer(Snapshot):
             # An interrupt may come between a commit and its caller, who then commits again.
             connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", vectors)
             connection.executemany("DELETE FROM skipped WHERE id = ?", forget)
-            connection.executemany(
-                "DELETE FROM images WHERE id = ?", [*forget, *((s.id,) for s in left_out)]
-            )
+            lost = [*forget, *((s.id,) for s in left_out)]
+            connection.executemany("DELETE FROM images WHERE id = ?", lost)
             for item, digest in images:
                 connection.execute(
                     "INSERT OR REPLACE INTO images(id, row, size, mtime_ns, ctime_ns, inode, "

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recoseg.errors import IndexDamaged, RecosegError
-from recoseg.index import seals
+from recoseg.index import seals, stamp
 from recoseg.index.ledger import Snapshot, Writer, transaction
 from recoseg.index.shards import REMEDY
 
@@ -62,14 +62,18 @@ def reading(path: Path) -> Iterator[Snapshot]:
 def writing(path: Path, *, create: bool = False) -> Iterator[Writer]:
     """The ledger for its one writer, who holds the index's lock; an old one gets its digests."""
     mode = "rwc" if create else "rw"
-    with _guarded(path), contextlib.closing(_connect(path, mode)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # A power cut may undo the last commits but never tear one; a killed process undoes none.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        if create:
-            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
-        _upgrade(connection)
-        yield Writer(connection, path)
+    with _guarded(path):
+        with contextlib.closing(_connect(path, mode)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # A power cut may undo the last commits, but tears none; a killed process undoes none.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if create:
+                connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            _upgrade(connection)
+            yield Writer(connection, path)
+        # Read as if nobody writes, because then no log is made anew.
+        with contextlib.closing(_connect(path, "ro&immutable=1")) as connection:
+            stamp.put(Snapshot(connection, path))
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.errors import IndexDamaged
-from recoseg.index import blocks, compaction, ledgerfile
+from recoseg.index import blocks, compaction, ledgerfile, stamp
 from recoseg.index.blocks import Block
 from recoseg.index.ledger import Writer
 from recoseg.index.shards import Shards
@@ -36,7 +36,7 @@ def seal_all(shards: Shards, writer: Writer) -> None:
 
 def verify(shards: Shards, writer: Writer) -> None:
     """IndexDamaged unless the ledger and every row are what was written; reads all of both."""
-    writer.check()
+    stamp.check(writer)
     shards.check(writer.rows())
     for block in writer.blocks():
         if not blocks.sound(shards, block):
@@ -107,6 +107,7 @@ def _rebuild(index: Path, ledger: Path, dim: int, size: int) -> int:
     # The log belongs to the damaged file, and must not be applied to the new one.
     _remove(ledger, but=ledger)
     fresh.replace(ledger)
+    _remove(fresh)  # what lay beside it
     durable.sync_folder(index)
     return max(0, len(held) - len(pairs))
 
@@ -153,6 +154,7 @@ def _told(
 
 
 def _remove(path: Path, but: Path | None = None) -> None:
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.name}-journal"):
+    for ending in ("", "-wal", "-shm", "-journal", stamp.SUFFIX):
+        name = path.name + ending
         if path.with_name(name) != but:
             path.with_name(name).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from recoseg.index import compaction, ledgerfile, parts, repair, spread
 from recoseg.index.ingest import CHUNK, Due
 from recoseg.index.journal import Journal
 from recoseg.index.ledger import Seen, Writer
+from recoseg.index.lookup import Lookup
 from recoseg.index.manifest import NAME, Manifest
 from recoseg.index.shards import Shards
 from recoseg.io import durable
@@ -28,7 +29,6 @@ LEDGER = "ledger.sqlite"
 SHARD_ROWS = 65536
 # File systems stamp files by clocks as coarse as this, so a younger one may change unnoticed.
 COARSE_NS = 2 * 10**9
-
 
 _OURS = re.compile(rf"{LOCK}|{re.escape(LEDGER)}.*|shards(-\d+)?|parts|\..*\.(recoseg|tmp)")
 
@@ -206,9 +206,7 @@ def _covered(id: str, problems: set[str]) -> bool:
     if not problems:
         return False
     ends = [place for place, letter in enumerate(id) if letter == "/"]
-    return any(part in problems for end in ends for part in (id[:end], id[: end + 1])) or (
-        id in problems
-    )
+    return id in problems or any(id[:end] in problems or id[: end + 1] in problems for end in ends)
 
 
 def _differing(
@@ -216,8 +214,9 @@ def _differing(
 ) -> list[list[Due]]:
     """Files that may hold something else than when they were read, if they were, in chunks."""
     todo, adopted = dict[int, list[Due]](), list[tuple[Item, bytes]]()
+    known = Lookup(writer)
     for place, item in enumerate(archive):
-        held = writer.seen(item.id)
+        held = known.seen(item.id)
         if held is not None and _same(item, held[1]):
             if held[1].ctime_ns is None:
                 adopted.append((item, held[0]))

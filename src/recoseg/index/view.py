@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recoseg.errors import ArchiveError
-from recoseg.index import compaction
+from recoseg.index import compaction, stamp
 from recoseg.index.blocks import CheckedShards
 from recoseg.index.ledger import Entry, Snapshot
 from recoseg.index.manifest import Manifest
@@ -46,7 +46,7 @@ class View:
             return
         place = compaction.folder_of(folder, self.generation)
         if verify:
-            snapshot.check()
+            stamp.check(snapshot)
             known = None if earlier is None else earlier.shards
             self.shards = CheckedShards(
                 place, manifest.dim, manifest.shard_rows, snapshot.blocks(), known

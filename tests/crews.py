@@ -27,10 +27,14 @@ class Marking(Toy):
         self._note("loaded")
 
     def _note(self, what: str) -> None:
+        self.note(self.marks, what)
+
+    @staticmethod
+    def note(marks: Path, what: str) -> None:
         import ray
 
         node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else "none"
-        with (self.marks / f"{os.getpid()}-{node}").open("a") as stream:
+        with (marks / f"{os.getpid()}-{node}").open("a") as stream:
             stream.write(f"{what}\n")
 
     def embed_images(self, batch: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -21,15 +22,23 @@ import ray
 from ray.cluster_utils import Cluster
 from typer.testing import CliRunner
 
+import recoseg
 from recoseg.cli.app import app
 from recoseg.cluster.engine import RayCluster
+from recoseg.concepts.bank import EVERYDAY
 from recoseg.errors import InputError, RecosegError
 from recoseg.index import parts, update
 from recoseg.index.index import Index
 from recoseg.io.archive import Archive
+from recoseg.learning.pseudolabels import make_pseudo_labels
+from recoseg.runs import batch, make
+from recoseg.runs.inputs import gather
 from tests.crews import CHUNK, ROWS, Marking
+from tests.pupils import NAMES, PLAN, colour_segmenter
+from tests.test_make import files_of, scenes_in, segment
 from tests.test_spread import bytes_of, photos_in
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
 IMAGES = 120
 STORE = 100 * 2**20
@@ -155,6 +164,26 @@ def test_the_command_line_indexes_on_a_cluster(nodes, cluster, tmp_path):
     assert bytes_of(Index.open(out)) == bytes_of(Index.open(plain))
 
 
+def test_a_student_is_taught_by_labels_of_a_cluster(cluster, tmp_path):
+    photos = scenes_in(tmp_path / "photos")
+    bank = recoseg.ConceptBank.open(EVERYDAY).subset(["sky", "road", "tree"])
+    teacher = recoseg.Segmenter(bank, refine=False)
+    for name, engine in (("plain", None), ("made", cluster)):
+        recoseg.adapt(
+            *(teacher, photos, tmp_path / name),
+            preset=PLAN,
+            progress=False,
+            device="cpu",
+            cluster=engine,
+        )
+    labels = [files_of(tmp_path / name / "round-1" / "labels") for name in ("plain", "made")]
+    assert labels[0] == labels[1]
+    students = [
+        (tmp_path / name / "student.safetensors").read_bytes() for name in ("plain", "made")
+    ]
+    assert students[0] == students[1]
+
+
 def test_one_two_and_four_workers_make_the_same_bytes(
     nodes, cluster, photos, plain, tmp_path, marks
 ):
@@ -203,6 +232,50 @@ def test_a_node_that_joins_is_put_to_work(nodes, cluster, photos, plain, tmp_pat
     made = beside(work, marks, 5, lambda: add_node(nodes, 2))
     assert bytes_of(made) == plain
     assert set(workers(marks).values()) - before, "the new node did nothing"
+
+
+def test_photos_are_segmented_and_labelled_as_by_one_machine(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(make, "BLOCK", 2)
+    photos = scenes_in(tmp_path / "photos")
+    for name, engine in (("plain", None), ("made", cluster)):
+        segment(photos, tmp_path / name, engine)
+        make_pseudo_labels(
+            *(gather([photos]), colour_segmenter, NAMES, tmp_path / f"{name} labels", {}),
+            progress=False,
+            cluster=engine,
+        )
+    assert files_of(tmp_path / "made") == files_of(tmp_path / "plain")
+    assert files_of(tmp_path / "made labels") == files_of(tmp_path / "plain labels")
+
+
+class Slow:
+    """A segmenter that notes its process."""
+
+    def __init__(self, marks: Path) -> None:
+        self.marks = marks
+
+    def __call__(self, path):
+        Marking.note(self.marks, "batch")
+        time.sleep(0.1)
+        return colour_segmenter(path)
+
+
+def test_a_worker_killed_while_it_segments_costs_its_block(cluster, tmp_path, marks, monkeypatch):
+    monkeypatch.setattr(make, "BLOCK", 2)
+    photos = scenes_in(tmp_path / "photos")
+    segment(photos, tmp_path / "plain")
+
+    def work() -> list[batch.Outcome]:
+        return segment(photos, tmp_path / "made", cluster, Slow(marks))
+
+    def kill() -> None:
+        os.kill(next(iter(workers(marks))), signal.SIGKILL)
+
+    outcomes = beside(work, marks, 3, kill)
+    assert [outcome.state for outcome in outcomes] == ["done"] * 11 + ["failed"]
+    assert files_of(tmp_path / "made") == files_of(tmp_path / "plain")
+    done = sum(noted(path).count("batch") for path in marks.iterdir())
+    assert done <= 12 + 2
 
 
 def test_results_come_in_order_and_blocks_are_taken_as_they_are_needed(cluster):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recoseg.cli.cluster_options import Ray, on_cluster
 from recoseg.cli.concept_options import open_bank
 from recoseg.cli.dataset_verbs import split_names
 from recoseg.cli.output import Device, Json, Quiet, check_output_file, check_output_folder, show
@@ -65,6 +66,7 @@ def adapt(
     val_images: ValidationImages = None,
     val_masks: ValidationMasks = None,
     select: Select = False,
+    ray: Ray = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -86,15 +88,11 @@ def adapt(
     chosen, table = _as_protocol(chosen, protocol)
     teacher = _teacher(bank, concepts, unknown, device)
     kept: Any = {"table": table, "images": images, "device": device, "progress": not quiet}
-    kept |= {"seed": seed, "rounds": rounds, "select": select}
-    adaptation.adapt(
-        *(teacher, folder, out),
-        preset=chosen,
-        ignoring=Ignoring(confidence),
-        validate=_validation(val_images, val_masks),
-        validate_every=max(1, chosen.iterations // 10),
-        **kept,
-    )
+    kept |= {"seed": seed, "rounds": rounds, "select": select, "ignoring": Ignoring(confidence)}
+    kept |= {"validate": _validation(val_images, val_masks), "preset": chosen}
+    kept |= {"validate_every": max(1, chosen.iterations // 10)}
+    with on_cluster(ray, device) as cluster:
+        adaptation.adapt(teacher, folder, out, cluster=cluster, **kept)
     _print(out, as_json)
 
 

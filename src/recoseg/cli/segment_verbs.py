@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recoseg.cli.cluster_options import Ray, on_cluster
 from recoseg.cli.output import Json, Quiet, gather_images, say, show
 from recoseg.cli.segment_options import SegmentOptions, with_segment_options
 
@@ -27,6 +28,7 @@ def segment(
     images: Images,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     how: SegmentOptions,
+    ray: Ray = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -45,10 +47,13 @@ def segment(
     from recoseg.runs import batch
 
     segmenter, outcomes = how.segmenter(), []
-    for outcome in batch.run(found, segmenter, out, segmenter.identity, progress=not quiet):
-        outcomes.append(outcome)
-        if outcome.state == "failed":
-            say(f"failed {outcome.id}: {outcome.reason}")
+    with on_cluster(ray, how.device) as cluster:
+        for outcome in batch.run(
+            found, segmenter, out, segmenter.identity, progress=not quiet, cluster=cluster
+        ):
+            outcomes.append(outcome)
+            if outcome.state == "failed":
+                say(f"failed {outcome.id}: {outcome.reason}")
     _report(outcomes, as_json)
 
 

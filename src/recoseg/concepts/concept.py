@@ -117,6 +117,11 @@ class Concept:
         names = (field.name for field in dataclasses.fields(self))
         return all(_equal(getattr(self, name), getattr(other, name)) for name in names)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Sent to another process, a vector is sent without the matrix that it may be a row of."""
+        held = vars(self).items()
+        return {name: v.clone() if isinstance(v, Tensor) else v for name, v in held}
+
     def __hash__(self) -> int:
         return hash((self.name, self.aliases))
 

@@ -21,7 +21,7 @@ class Cluster(Protocol):
     def map(self, function: Callable[[S], T], blocks: Iterable[S]) -> Iterator[T]:
         """The results of a function of each block, in the order of the blocks.
 
-        Function, blocks and results can be pickled. A call may be made twice, and on a machine
+        Function, blocks and results can be sent. A call may be made twice, and on a machine
         that has nothing in common with this one but the files.
         """
         ...

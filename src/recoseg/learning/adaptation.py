@@ -11,6 +11,7 @@ from typing import Any
 from recoseg._version import VERSION
 from recoseg.datasets import ClassTable
 from recoseg.io import durable
+from recoseg.io.parallel import Cluster
 from recoseg.io.progress import Progress
 from recoseg.learning import curves, plan
 from recoseg.learning.checkpoint import Checkpoint
@@ -54,6 +55,7 @@ def adapt(
     progress: Progress = True,
     table: ClassTable | None = None,
     images: int | None = None,
+    cluster: Cluster | None = None,
 ) -> Student:
     """Label unlabelled images with a segmenter and train a small network on the labels.
 
@@ -75,17 +77,21 @@ def adapt(
         progress: as in ``track``.
         table: a dataset whose classes are learnt from a teacher of their parts; None for its names.
         images: so many of the folder's images, chosen evenly; None for all.
+        cluster: label there and not here; the labels are the same. Training stays here.
 
     Raises:
         TrainingError: a package is missing, or plan, data or an earlier run in ``out`` forbid it.
         Locked: another process trains into ``out``.
         MissingWeights: the encoder's weights are not there; nothing starts from random silently.
     """
-    chosen = plan.preset(preset) if isinstance(preset, str) else preset
-    marks = (validate, validate_every, select)
-    settings = Settings(chosen, seed, rounds, ignoring, *marks, save_every, progress, table)
+    rest = (validate, validate_every, select, save_every, progress, table, cluster)
+    settings = Settings(_plan(preset), seed, rounds, ignoring, *rest)
     jobs = _chosen(gather([folder], leave_out=Path(out)), images)
     return _locked(segmenter, jobs, durable.make_folder(Path(out)), settings, device)
+
+
+def _plan(preset: str | Plan) -> Plan:
+    return plan.preset(preset) if isinstance(preset, str) else preset
 
 
 def _chosen(jobs: list[InputImage], count: int | None) -> list[InputImage]:
@@ -194,7 +200,8 @@ class _Round:
             return read_pseudo_labels(self.jobs, teacher.names, home, geometry)
         facts = {**self.teacher.identity, **teacher.facts}
         teaching = make_pseudo_labels(
-            self.jobs, teacher, teacher.names, home, facts, asked.ignoring, geometry, asked.progress
+            *(self.jobs, teacher, teacher.names, home, facts),
+            *(asked.ignoring, geometry, asked.progress, asked.cluster),
         )
         self.team.barrier()
         return teaching

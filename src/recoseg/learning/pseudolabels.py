@@ -22,16 +22,16 @@ from recoseg.errors import InputError, TrainingError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.io import durable
 from recoseg.io.images import RGB
-from recoseg.io.progress import Progress, track
+from recoseg.io.parallel import Cluster
+from recoseg.io.progress import Progress
 from recoseg.io.saving import save_image
 from recoseg.learning.augment import IGNORE, Labels
-from recoseg.learning.sampling import Pair, read_labels
+from recoseg.learning.coverage import IGNORED, measure_coverage
+from recoseg.learning.sampling import Pair
 from recoseg.runs import batch, manifest
 from recoseg.runs.inputs import InputImage
 from recoseg.segmenting.result import UNKNOWN, Segmentation
 from recoseg.typecheck import check_fields
-
-IGNORED = "ignored"
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,19 @@ class PseudoLabel:
 
 
 @dataclass(frozen=True)
+class Labelling:
+    """Makes the pseudo-label of a photo, to be saved below ``home``, an absolute path."""
+
+    segment: Callable[[Path], Segmentation]
+    ignoring: Ignoring
+    home: Path
+
+    def __call__(self, path: Path) -> PseudoLabel:
+        """The labels of a photo."""
+        return PseudoLabel.of(self.segment(path), self.ignoring, self.home)
+
+
+@dataclass(frozen=True)
 class PseudoLabels:
     """A folder of pseudo-labels.
 
@@ -143,6 +156,7 @@ def make_pseudo_labels(
     ignoring: Ignoring = Ignoring(),
     geometry: Protocol | None = None,
     progress: Progress = True,
+    cluster: Cluster | None = None,
 ) -> PseudoLabels:
     """Label what is not labelled yet, and report how much of each concept there is.
 
@@ -155,19 +169,17 @@ def make_pseudo_labels(
         ignoring: which pixels become 255.
         geometry: what ``segment`` brings an image to; None if it takes it as it is.
         progress: as in ``track``.
+        cluster: label there and not here; the files are the same.
 
     Raises:
         TrainingError: no image could be labelled, or all pixels are ignored.
     """
     names = tuple(name for name in names if name != UNKNOWN)
-
-    def label(path: Path) -> Any:
-        return PseudoLabel.of(segment(path), ignoring, out)
-
+    label = Labelling(segment, ignoring, out.absolute())
     decisive = {**settings, "ignoring": vars(ignoring)}
     pairs, failed = [], {}
     sources = {job.id: job.source for job in jobs}
-    for outcome in batch.run(jobs, label, out, decisive, progress=progress):
+    for outcome in batch.run(jobs, label, out, decisive, progress, cluster):
         if outcome.labels is None:
             failed[outcome.id] = outcome.reason
         else:
@@ -176,7 +188,7 @@ def make_pseudo_labels(
     durable.write(out / "names.json", table)
     if not pairs:
         raise TrainingError("no image could be labelled; see the reasons given for each.")
-    coverage = measure_coverage(pairs, names, out, progress)
+    coverage = measure_coverage(pairs, names, out, progress, cluster)
     durable.write(out / "coverage.json", json.dumps(coverage, indent=1).encode())
     if not any(row["pixels"] for row in coverage["concepts"].values()):
         raise TrainingError("all pixels are ignored; lower the confidence that is asked for.")
@@ -194,29 +206,3 @@ def read_pseudo_labels(
     ]
     coverage = json.loads((out / "coverage.json").read_text(encoding="utf-8"))
     return PseudoLabels(names, tuple(pairs), {}, coverage)
-
-
-def measure_coverage(
-    pairs: Sequence[Pair], names: Sequence[str], out: Path, progress: Progress = True
-) -> dict[str, Any]:
-    """Per concept: share of images that show it, of pixels, and its mean confidence."""
-    pixels, images = np.zeros(IGNORE + 1), np.zeros(IGNORE + 1)
-    sure = np.zeros(IGNORE + 1)
-    for pair in track(pairs, label="measuring coverage", progress=progress):
-        labels = read_labels(pair.labels).ravel()
-        certain = read_labels(out / "confidence" / pair.labels.relative_to(out / "labels")).ravel()
-        counts = np.bincount(labels, minlength=IGNORE + 1)
-        pixels += counts
-        images += counts > 0
-        sure += np.bincount(labels, weights=certain / 255, minlength=IGNORE + 1)
-    total = max(pixels.sum(), 1)
-    concepts = {
-        name: {
-            "images": round(float(images[i] / len(pairs)), 4),
-            "pixels": round(float(pixels[i] / total), 6),
-            "confidence": round(float(sure[i] / max(pixels[i], 1)), 4),
-        }
-        for i, name in enumerate(names)
-    }
-    ignored = round(float(pixels[IGNORE] / total), 6)
-    return {"images": len(pairs), IGNORED: ignored, "concepts": concepts}

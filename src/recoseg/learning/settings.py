@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from recoseg.datasets import ClassTable
 from recoseg.errors import InputError
@@ -21,7 +22,10 @@ Validation = Callable[[Student], float]
 
 @dataclass(frozen=True)
 class Settings:
-    """Validated arguments of ``adapt``, beside the segmenter and the images."""
+    """Validated arguments of ``adapt``, beside the segmenter and the images.
+
+    ``cluster`` is a ``Cluster`` or None.
+    """
 
     plan: Plan
     seed: int = 0
@@ -33,6 +37,7 @@ class Settings:
     save_every: float = SAVE_EVERY
     progress: Progress = True
     table: ClassTable | None = None
+    cluster: Any = None
 
     def __post_init__(self) -> None:
         """Check every type and range."""

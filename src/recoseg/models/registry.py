@@ -7,7 +7,7 @@ import json
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -182,6 +182,7 @@ class Models:
         encoder: PatchEncoder | Callable[[], PatchEncoder],
     ) -> None:
         self._retrieval, self._dense, self._encoder = retrieval, dense, encoder
+        self._origin: tuple[Recipe, str | torch.device | None] | None = None
 
     @classmethod
     def load(cls, recipe: Recipe, device: str | torch.device | None = None) -> Models:
@@ -189,11 +190,19 @@ class Models:
 
         What is wrong with an id or its weights is raised when that model is first asked for.
         """
-        return cls(
+        made = cls(
             lambda: load_joint(recipe.retrieval, device),
             lambda: load_joint(recipe.dense, device),
             lambda: load_encoder(recipe.encoder, device),
         )
+        made._origin = (recipe, device)
+        return made
+
+    def __reduce__(self) -> Any:
+        """Sent to another process, what a recipe named is loaded there and not sent itself."""
+        if self._origin is not None:
+            return Models.load, self._origin
+        return Models, (self._retrieval, self._dense, self._encoder)
 
     @functools.cached_property
     def retrieval(self) -> JointModel:

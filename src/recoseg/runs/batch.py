@@ -2,52 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from PIL import Image
-
-from recoseg.errors import ImageError
 from recoseg.io import durable
+from recoseg.io.parallel import Cluster
 from recoseg.io.progress import Progress, track
-from recoseg.io.saving import save_image
-from recoseg.runs import manifest
+from recoseg.runs import make, manifest
 from recoseg.runs.inputs import InputImage
-from recoseg.runs.manifest import LOCK, file_digest
+from recoseg.runs.make import Made, Segment
+from recoseg.runs.manifest import LOCK
 from recoseg.runs.record import Record
-
-ATTEMPTS = 3
-
-
-class Result(Protocol):
-    """What is kept of a segmented image: a ``Segmentation``, or what is saved like one."""
-
-    @property
-    def area(self) -> Mapping[str, float]:
-        """Name to share of the image in [0, 1]."""
-        ...
-
-    def overlay(self) -> Image.Image:
-        """The image with the labels' colours laid over."""
-        ...
-
-    def save(self, path: Path) -> object:
-        """Write the indexed PNG of the labels."""
-        ...
-
-
-@runtime_checkable
-class ManyFiled(Result, Protocol):
-    """A result that is saved as more files than its labels."""
-
-    def beside(self, path: Path) -> tuple[Path, ...]:
-        """The other files of the labels at ``path``."""
-        ...
-
-
-Segment = Callable[[Path], Result]
 
 
 @dataclass(frozen=True)
@@ -92,6 +59,7 @@ def run(
     out: Path,
     settings: Mapping[str, Any],
     progress: Progress = True,
+    cluster: Cluster | None = None,
 ) -> Iterator[Outcome]:
     """Segment what is not there yet and yield one outcome per job, in order.
 
@@ -105,6 +73,7 @@ def run(
         out: the folder to fill: ``labels/``, ``overlays/``, ``manifest.json``.
         settings: all that decides a result, of plain JSON types: a segmenter's ``identity``.
         progress: as in ``recoseg.io.progress.track``.
+        cluster: segment there and not here; the files are the same.
 
     Raises:
         Locked: another process writes the same folder.
@@ -115,9 +84,15 @@ def run(
     with durable.lock(out / LOCK, str(out)):
         done = Record(out, settings)
         done.begin({job.id: f"labels/{job.stem}.png" for job in jobs})
+        held = [(job, done.images.get(job.id)) for job in jobs]
+        made = make.results(held, segment, out, cluster)
         try:
-            for job in track(jobs, label="segmenting", progress=progress):
-                yield _kept(job, out, done) or _segment(job, segment, out, done)
+            for job, found in zip(
+                jobs, track(made, len(jobs), "segmenting", progress), strict=True
+            ):
+                if found.entry is not None:
+                    done.note(job.id, found.entry)
+                yield _outcome(job, found, out)
                 done.save_now_and_then()
         finally:
             done.save(whole=True)
@@ -132,38 +107,8 @@ def ready(out: Path) -> None:
     manifest.check_ours(out)
 
 
-def _kept(job: InputImage, out: Path, done: Record) -> Outcome | None:
-    entry = done.kept(job.id, job.source)
-    if entry is None:
-        return None
-    return Outcome(job.id, "kept", out / entry["labels"], out / entry["overlay"], entry["area"])
-
-
-def _segment(job: InputImage, segment: Segment, out: Path, done: Record) -> Outcome:
-    try:
-        digest, result = _of_one_state(job.source, segment)
-    except (ImageError, OSError) as error:
-        return Outcome(job.id, "failed", reason=str(error))
-    labels, overlay = out / "labels" / f"{job.stem}.png", out / "overlays" / f"{job.stem}.jpg"
-    for path in (labels, overlay):
-        durable.make_folder(path.parent)
-    result.save(labels)
-    save_image(overlay, result.overlay(), quality=90)
-    area = _sorted(result.area)
-    more = result.beside(labels) if isinstance(result, ManyFiled) else ()
-    done.note(job.id, digest, (labels, overlay, *more), area)
-    return Outcome(job.id, "done", labels, overlay, area)
-
-
-def _of_one_state(path: Path, segment: Segment) -> tuple[str, Result]:
-    """The digest of a photo and its segmentation, of the same bytes."""
-    for _ in range(ATTEMPTS):
-        before = file_digest(path)
-        result = segment(path)
-        if file_digest(path) == before:
-            return before, result
-    raise ImageError(f"{path} changes while it is read; wait until it is written.")
-
-
-def _sorted(area: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(float(area[name]), 6) for name in sorted(area, key=lambda n: -area[n])}
+def _outcome(job: InputImage, made: Made, out: Path) -> Outcome:
+    if made.entry is None:
+        return Outcome(job.id, "failed", reason=made.reason)
+    state, entry = "kept" if made.kept else "done", made.entry
+    return Outcome(job.id, state, out / entry["labels"], out / entry["overlay"], entry["area"])

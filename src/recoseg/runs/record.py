@@ -99,36 +99,11 @@ class Record:
             durable.make_folder(path.parent)
             durable.write(path, text.encode())
 
-    def kept(self, id: str, source: Path) -> Entry | None:
-        """What is recorded of an image, if the photo and all its results are as they were then."""
-        entry = self.images.get(id)
-        if entry is None:
-            return None
-        try:
-            if file_digest(source) != entry["sha256"]:
-                return None
-        except OSError:
-            return None
-        known = entry.get("digests")
-        if known is None:  # recorded by an older version
-            files = [self.out / entry["labels"], self.out / entry["overlay"]]
-            if not all(map(_readable, files)):
-                return None
-            entry["digests"] = known = digests(self.out, files)
-        return entry if digests(self.out, [self.out / name for name in known]) == known else None
-
-    def note(self, id: str, source: str, files: Iterable[Path], area: Mapping[str, float]) -> None:
-        """Record a result: digest of the photo, files (labels, overlay, others), and areas."""
-        made = [path.relative_to(self.out).as_posix() for path in files]
-        self.images[id] = {
-            "sha256": source,
-            "labels": made[0],
-            "overlay": made[1],
-            "area": dict(area),
-            "digests": digests(self.out, [self.out / name for name in made]),
-        }
+    def note(self, id: str, entry: Entry) -> None:
+        """Record a result, as ``entry_of`` or ``verified`` gave it."""
+        self.images[id] = entry
         self._others.pop(id, None)
-        table = (self.out / made[0]).parent / NAMES
+        table = (self.out / entry["labels"]).parent / NAMES
         with contextlib.suppress(OSError):
             self._tables[table.relative_to(self.out).as_posix()] = table.read_text("utf-8")
 
@@ -151,6 +126,35 @@ class Record:
         write(self.out, data, whole)
         self._saved = time.monotonic()
         self._took = self._saved - began
+
+
+def entry_of(out: Path, source: str, files: Iterable[Path], area: Mapping[str, float]) -> Entry:
+    """What is recorded of a result: digest of the photo, files (labels, overlay, others), areas."""
+    made = [path.relative_to(out).as_posix() for path in files]
+    return {
+        "sha256": source,
+        "labels": made[0],
+        "overlay": made[1],
+        "area": dict(area),
+        "digests": digests(out, [out / name for name in made]),
+    }
+
+
+def verified(out: Path, entry: Entry, source: Path) -> Entry | None:
+    """An entry, if the photo and all its results are as they were when it was recorded."""
+    try:
+        if file_digest(source) != entry["sha256"]:
+            return None
+    except OSError:
+        return None
+    known = entry.get("digests")
+    if known is None:  # recorded by an older version
+        files = [out / entry["labels"], out / entry["overlay"]]
+        if not all(map(_readable, files)):
+            return None
+        known = digests(out, files)
+    same = digests(out, [out / name for name in known]) == known
+    return {**entry, "digests": known} if same else None
 
 
 def _readable(path: Path) -> bool:

@@ -117,6 +117,10 @@ class Segmenter:
         """SHA-256 of ``identity``, hex."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
+    def __reduce__(self) -> Any:
+        """Sent to another process, it is made anew there, and its models are checked again."""
+        return partial(Segmenter, options=self._options, models=self._models), (self._bank,)
+
     def __repr__(self) -> str:
         return f"Segmenter({self._bank!r}; {self._options!r})"
 

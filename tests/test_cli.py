@@ -515,6 +515,30 @@ def test_a_bank_learnt_from_most_of_an_archive_says_so(photos, index):
     assert "note" not in few.stderr
 
 
+# embeddings of others
+
+
+def test_vectors_of_others_are_imported_and_written_back(photos, tmp_path):
+    run("index", photos, "built.index", "-q")
+    run("index", "export", "built.index", "laion", "-q")
+    words = ("laion", "x.index", "--model", "toy", "--photos", photos, "-q")
+    result = run("index", "import", *words, "--json")
+    data = json.loads(result.stdout)
+    assert (data["images"], data["unreachable"], data["compared"]) == (6, 0, 6)
+    assert "compared 6 photos with the model: cosine at least 1.0000." in result.stderr
+    built = json.loads(run("search", "built.index", "red", "--json").stdout)
+    assert json.loads(run("search", "x.index", "red", "--json").stdout) == built
+    run("concept", "build", "two.bank", "red", "yellow", "-i", "x.index", "-q")
+
+
+def test_a_folder_of_that_name_is_still_indexed(photos):
+    photos.rename("import")
+    run("index", "./import", "x.index", "-q")
+    assert run("index", "import", "x.index", status=2)
+    assert "recoseg index import" in run("index", "import", "--help").stdout
+    assert "index import" in run("--help").stdout
+
+
 # the guide, and errors
 
 

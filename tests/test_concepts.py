@@ -25,6 +25,7 @@ from recoseg.errors import (
 )
 from recoseg.index.index import Hit, Index
 from recoseg.io import images
+from recoseg.io.archive import Archive
 from recoseg.io.squares import cut_square
 from recoseg.models.base import batch
 from recoseg.models.registry import Models
@@ -52,6 +53,7 @@ class Memory:
     """What an index offers, over images in memory."""
 
     def __init__(self, pictures, model):
+        self.archive = Archive.reopen({"kind": "files", "paths": []})
         self.pictures, self.fingerprint = dict(sorted(pictures.items())), model.fingerprint
         squares = [images.square(p, SIZE) for p in self.pictures.values()]
         self.embeddings = model.embed_images(batch(squares))

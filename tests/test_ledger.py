@@ -121,6 +121,7 @@ QUERIES = {
     "counts": (),
     "size": (),
     "ids": (),
+    "page": ("00000", 2),
     "find": ("00000",),
     "row_of": (digest(0),),
     "ids_at": ([0],),

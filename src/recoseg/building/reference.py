@@ -162,13 +162,19 @@ def saliency(
 
 
 def _fetch(material: Material, index: Index, hits: Sequence[Hit]) -> None:
+    passed = 0
     for hit in hits:
+        if not index.archive.has(hit.id):
+            passed += 1
+            continue
         try:
             photo = index.image(hit.id, at_least=material.at_least)
             material.take(photo, hit.id, round_digits(hit.score))
         # An archive may lose a file at any time; the others still tell what the concept is.
         except (ArchiveError, ImageError, OSError) as error:
             material.notes.append(f"{hit.id} was left out: {error}")
+    if passed:
+        material.notes.append(f"photos passed over because they cannot be fetched: {passed}")
 
 
 def _seeds(material: Material, found: Cosegmentation) -> tuple[Seed, ...]:

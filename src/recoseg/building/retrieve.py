@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from recoseg.index.index import Hit, Index
+
+DEEPEST = 64
 
 
 def retrieve(
@@ -25,7 +28,8 @@ def retrieve(
         exclude: name to image ids that must not be found for it.
 
     Returns:
-        Name to hits, best first, in the order of ``vectors``.
+        Name to hits, best first, in the order of ``vectors``. Of an index of imported vectors,
+        photos that cannot be fetched stand among them and do not count, so there are more than k.
     """
     groups: dict[frozenset[str], list[str]] = {}
     for name in vectors:
@@ -34,5 +38,30 @@ def retrieve(
     # Concepts that exclude the same images share one pass over the index.
     for excluded, names in groups.items():
         queries = torch.stack([vectors[name] for name in names])
-        found.update(zip(names, index.search(queries, k, exclude=excluded), strict=True))
+        found.update(zip(names, _reachable(queries, index, k, excluded), strict=True))
     return {name: found[name] for name in vectors}
+
+
+def _reachable(queries: Tensor, index: Index, k: int, excluded: Collection[str]) -> list[list[Hit]]:
+    """The best up to the k-th whose photo can be fetched, at most ``DEEPEST`` times k."""
+    if not index.archive.imported:
+        return index.search(queries, k, exclude=excluded)
+    has = functools.cache(index.archive.has)
+    depth = k
+    while True:
+        ranked = index.search(queries, depth, exclude=excluded)
+        found = [_until(hits, k, has) for hits in ranked]
+        short = any(n < k for _, n in found)
+        if not short or depth >= DEEPEST * k or all(len(hits) < depth for hits in ranked):
+            return [hits for hits, _ in found]
+        depth *= 4
+
+
+def _until(hits: Sequence[Hit], k: int, has: Callable[[str], bool]) -> tuple[list[Hit], int]:
+    """The first hits, up to the k-th that can be fetched, and how many of them can be."""
+    count = 0
+    for place, hit in enumerate(hits, start=1):
+        count += has(hit.id)
+        if count == k:
+            return list(hits[:place]), count
+    return list(hits), count

@@ -17,6 +17,7 @@ from recoseg.cli import (
     concept_verbs,
     dataset_verbs,
     demo_verbs,
+    embedding_verbs,
     export_verbs,
     machine_verbs,
     measure_verbs,
@@ -36,6 +37,8 @@ INTERRUPTED = 130
 VERBS = (
     "demo",
     "index",
+    "index export",
+    "index import",
     "search",
     "concept",
     "segment",
@@ -90,6 +93,8 @@ app = typer.Typer(
 )
 app.command("demo", rich_help_panel="First")(demo_verbs.demo)
 app.command("index", cls=ClusterVerb, rich_help_panel="Photos")(archive_verbs.index)
+app.command("index import", rich_help_panel="Photos")(embedding_verbs.import_)
+app.command("index export", rich_help_panel="Photos")(embedding_verbs.export)
 app.command("search", rich_help_panel="Photos")(archive_verbs.search)
 app.add_typer(concept_verbs.app, name="concept", rich_help_panel="Concepts")
 app.command("segment", cls=ClusterVerb, rich_help_panel="Segmentation")(segment_verbs.segment)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recoseg.cli.cluster_options import Ray, on_cluster
+from recoseg.cli.embedding_verbs import say_skipped
 from recoseg.cli.output import (
     Device,
     Json,
@@ -55,6 +56,8 @@ def index(
 
     No labels are needed. Run it again after photos were added, changed or deleted, or after it was
     interrupted: only the difference is done. Files that cannot be read are skipped and listed.
+    Photos that were embedded elsewhere are taken over by `recoseg index import`. (A folder that
+    is named import or export is given as ./import or ./export.)
 
     Example:
         recoseg index photos photos.index
@@ -74,9 +77,7 @@ def index(
     how: Any = {"model": joint, "check": check, "compact": compact, "progress": not quiet}
     with on_cluster(ray, device) as cluster:
         made = _embed(found, out, moved, cluster, how)
-    skipped = made.skipped
-    for name, reason in skipped:
-        say(f"skipped {name}: {reason}")
+    skipped = say_skipped(made)
     data = {"index": str(out), "images": len(made), "skipped": [s._asdict() for s in skipped]}
     show(data, ("index", "images", "skipped"), [(out, len(made), len(skipped))], as_json=as_json)
 

@@ -51,6 +51,12 @@ class Verbs(TyperGroup):
             found.help = format_help(found.help or "")
         return found
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb that the first words name; ``index import`` is one, and so is ``index``."""
+        if " ".join(args[:2]) in self.commands and len(args) > 1:
+            args = [" ".join(args[:2]), *args[2:]]
+        return super().resolve_command(ctx, args)
+
 
 def format_help(docstring: str) -> str:
     """Each paragraph on one line, to be wrapped where it is shown; examples as they stand."""

@@ -29,7 +29,7 @@ from recoseg.index.manifest import Manifest
 from recoseg.index.search import Hit
 from recoseg.index.update import Changes, Effort
 from recoseg.index.view import View
-from recoseg.io import images
+from recoseg.io import images, imported
 from recoseg.io.archive import Archive, Skipped
 from recoseg.io.images import RGB
 from recoseg.io.parallel import Cluster
@@ -171,10 +171,10 @@ class Index:
             ArchiveError: not in the index, or its file is gone or was changed since.
         """
         entry = self._ask(lambda view: view.entry(id))
-        data = self._archive.read(id)
-        if hashlib.sha256(data).digest() != entry.hash:
+        data = self.archive.read(id)
+        if entry.size != imported.UNREAD and hashlib.sha256(data).digest() != entry.hash:
             raise ArchiveError(
-                f"{id} in {self._archive.source} was changed after it was indexed; restore it, or "
+                f"{id} in {self.archive.source} was changed after it was indexed; restore it, or "
                 "bring the index up to date with `recoseg index`."
             )
         return images.read(data, at_least=at_least, name=id)
@@ -229,7 +229,8 @@ class Index:
         return f"Index({str(self.path)!r}, {len(self)} images, {self.model_id})"
 
     @property
-    def _archive(self) -> Archive:
+    def archive(self) -> Archive:
+        """Where the images are; its files are listed when first needed."""
         if self._opened is None or self._opened.describe() != self._manifest.archive:
             self._opened = Archive.reopen(self._manifest.archive)
         return self._opened

@@ -85,9 +85,8 @@ class Snapshot:
 
     def seal(self) -> bytes | None:
         """The digest of the whole ledger; None if a version without them wrote it last."""
-        if not self.has("seal"):
-            return None
-        held = self._all("SELECT digest FROM seal WHERE revision = ?", (self.revision(),))
+        query = "SELECT digest FROM seal WHERE revision = ?"
+        held = self._all(query, (self.revision(),)) if self.has("seal") else []
         return held[0][0] if held else None
 
     def generation(self) -> int:
@@ -96,10 +95,8 @@ class Snapshot:
 
     def blocks(self, first: int = 0) -> list[Block]:
         """The records of the shards' blocks from row ``first`` on; none in an old index."""
-        if not self.has("blocks"):
-            return []
         query = "SELECT * FROM blocks WHERE first >= ? ORDER BY first"
-        return [Block(*block) for block in self._all(query, (first,))]
+        return [Block(*b) for b in self._all(query, (first,))] if self.has("blocks") else []
 
     def hashes(self, start: int, stop: int) -> list[bytes]:
         """The content's hash of each row from ``start`` to ``stop``; empty where there is none."""
@@ -137,11 +134,14 @@ class Snapshot:
 
     def find(self, id: str) -> Entry | None:
         """The entry of an image, if it is indexed."""
-        found = self._all(
-            "SELECT row, hash, size, mtime_ns FROM images JOIN vectors USING(row) WHERE id = ?",
-            (id,),
-        )
+        query = "SELECT row, hash, size, mtime_ns FROM images JOIN vectors USING(row) WHERE id = ?"
+        found = self._all(query, (id,))
         return Entry(*found[0]) if found else None
+
+    def page(self, after: str, count: int) -> list[tuple[str, int, bytes]]:
+        """(id, row, content's hash) of the next images in the order of ids, after the one given."""
+        query = "SELECT id, row, hash FROM images JOIN vectors USING(row) WHERE id > ?"
+        return self._all(f"{query} ORDER BY id LIMIT ?", (after, count))
 
     def row_of(self, digest: bytes) -> int | None:
         """The row that holds the vector of this content, whether or not an image still has it."""
@@ -185,8 +185,8 @@ class Writer(Snapshot):
         """Id, content's hash and file as it was then of the next images from ``id`` on."""
         columns = "id, hash, size, mtime_ns, ctime_ns, inode, read_ns"
         query = f"SELECT {columns} FROM images JOIN vectors USING(row) WHERE id >= ?"
-        rows = self._all(f"{query} ORDER BY id LIMIT ?", (id, count))
-        return [(row[0], row[1], Seen(*row[2:])) for row in rows]
+        found = self._each(f"{query} ORDER BY id LIMIT ?", (id, count))
+        return [(id, digest, Seen(*seen)) for id, digest, *seen in found]
 
     def commit(
         self,

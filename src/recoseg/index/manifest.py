@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from recoseg.errors import IndexDamaged, IndexMismatch
+from recoseg.errors import ArchiveError, IndexDamaged, IndexMismatch
 from recoseg.io import durable
+from recoseg.io.imported import is_imported
 from recoseg.io.walking import read_regular
 from recoseg.models.base import JointModel, input_size
 from recoseg.typecheck import check_fields
@@ -98,6 +99,15 @@ class Manifest:
         data = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
         data["digest"] = _digest(data)
         durable.write(folder / NAME, (json.dumps(data, indent=1) + "\n").encode())
+
+    def require_followed(self, what: object) -> Manifest:
+        """This manifest; ArchiveError if the vectors of index ``what`` were imported."""
+        if is_imported(self.archive):
+            raise ArchiveError(
+                f"the vectors of {what} were imported, and what follows photos would lose those "
+                "that cannot be fetched; bring it up to date with `recoseg index import`."
+            )
+        return self
 
     def check(self, model: JointModel, what: object) -> None:
         """IndexMismatch, with the remedy, unless ``model`` made the vectors of index ``what``."""

@@ -67,7 +67,7 @@ def build(folder: Path, archive: Archive, model: JointModel, effort: Effort) -> 
     durable.make_folder(folder)
     with durable.lock(folder / LOCK, str(folder)):
         if not (folder / NAME).exists():
-            _create(folder, Manifest.of(model, archive.describe(), SHARD_ROWS))
+            create(folder, Manifest.of(model, archive.describe(), SHARD_ROWS))
         manifest = Manifest.read(folder)
         manifest.check(model, folder)
         _check_same(folder, manifest, archive)
@@ -86,7 +86,7 @@ def follow(
 ) -> tuple[Manifest, Changes]:
     """Bring the index in ``folder`` up to date; its archive may have ``moved``."""
     with durable.lock(folder / LOCK, str(folder)):
-        manifest = Manifest.read(folder)
+        manifest = Manifest.read(folder).require_followed(folder)
         manifest.check(model, folder)
         archive = Archive.reopen(manifest.archive).require_images() if moved is None else moved
         if archive.describe() != manifest.archive:
@@ -106,8 +106,8 @@ def _check_moved(folder: Path, archive: Archive) -> None:
         )
 
 
-def ready(folder: Path, archive: Archive) -> None:
-    """Accept ``folder`` if it is not there, empty, an index of ``archive``, or the start of one.
+def ready(folder: Path, archive: Archive | None) -> None:
+    """Accept ``folder`` if it is absent, empty, an index of ``archive`` (of any if None), or begun.
 
     Raises:
         ArchiveError: it is an index of another archive.
@@ -119,7 +119,7 @@ def ready(folder: Path, archive: Archive) -> None:
     foreign = {name for name in names if not _OURS.fullmatch(name)}
     if names and NAME not in names and (foreign or LOCK not in names):
         raise IndexDamaged(f"{folder} holds other files and is not an index; choose another name.")
-    if NAME in names:
+    if NAME in names and archive is not None:
         _check_same(folder, Manifest.read(folder), archive)
 
 
@@ -132,7 +132,7 @@ def _check_same(folder: Path, manifest: Manifest, archive: Archive) -> None:
         )
 
 
-def _create(folder: Path, manifest: Manifest) -> None:
+def create(folder: Path, manifest: Manifest) -> None:
     """An empty index; the manifest comes last, so a folder that has one is complete."""
     for path in folder.glob(f"{LEDGER}*"):
         path.unlink()
@@ -157,7 +157,7 @@ def _update(
         shutil.rmtree(folder / parts.FOLDER, ignore_errors=True)
         repair.repair(folder, folder / LEDGER, manifest.dim, manifest.shard_rows)
     with ledgerfile.writing(folder / LEDGER) as writer:
-        shards = _ready_rows(folder, manifest, writer)
+        shards = ready_rows(folder, manifest, writer)
         tally["removed"] = _forget(archive, writer)
         tally["skipped"] = len(archive.problems)
         before: dict[str, bytes | None] = {}
@@ -177,7 +177,7 @@ def _update(
     return Changes(**tally)
 
 
-def _ready_rows(folder: Path, manifest: Manifest, writer: Writer) -> Shards:
+def ready_rows(folder: Path, manifest: Manifest, writer: Writer) -> Shards:
     """The rows, whole and with digests, and without what killed writers left."""
     compaction.sweep(folder, writer.generation())
     shards = shards_of(folder, manifest, writer.generation())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.errors import ArchiveError
-from recoseg.io import filetypes, images
+from recoseg.io import filetypes, images, imported
 from recoseg.io.images import RGB
 from recoseg.io.named_files import FileListSource
 from recoseg.io.sources import FolderSource, ImageSource, Item, Listing, Skipped
@@ -59,6 +59,11 @@ class Archive:
             return cls(FolderSource(_path_of(description)))
         if kind == "list":
             return cls(FileListSource(list_file=_path_of(description)))
+        if kind == imported.KIND:
+            inner = description.get("photos")
+            photos = cls.reopen(inner).reader if isinstance(inner, Mapping) else None
+            form = str(description.get("form"))
+            return cls(imported.ImportedSource(form, _path_of(description), photos))
         paths = description.get("paths")
         if kind not in ("files", "tar") or not isinstance(paths, list):
             raise ArchiveError(f"no archive of kind {kind!r} is known; upgrade recoseg.")
@@ -90,6 +95,11 @@ class Archive:
         return self._source.where
 
     @property
+    def reader(self) -> ImageSource:
+        """What lists and reads the files."""
+        return self._source
+
+    @property
     def problems(self) -> tuple[Skipped, ...]:
         """Files and folders that look like images but cannot be listed, with reasons."""
         return self._listing.problems
@@ -107,6 +117,15 @@ class Archive:
 
     def __contains__(self, id: object) -> bool:
         return id in self._ids
+
+    @property
+    def imported(self) -> bool:
+        """Whether its vectors were imported, so that some photos may be beyond reach."""
+        return isinstance(self._source, imported.ImportedSource)
+
+    def has(self, id: str) -> bool:
+        """Whether an image can be expected to be read; looked at for imported vectors alone."""
+        return not isinstance(self._source, imported.ImportedSource) or self._source.has(id)
 
     def read(self, id: str) -> bytes:
         """The encoded bytes of an image; ArchiveError if it is gone or unreadable."""

@@ -11,7 +11,6 @@ import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recoseg.models.registry import Models
 
 from recoseg.building.retrieve import retrieve
 from recoseg.concepts.bank import ConceptBank
@@ -28,6 +27,7 @@ from recoseg.errors import (
 )
 from recoseg.index.index import Changes, Index
 from recoseg.io.imported import id_of, is_inside
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 from tests import embedded
 from tests.embedded import NAMES

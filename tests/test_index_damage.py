@@ -28,6 +28,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 4 * 2 * 16)
     monkeypatch.setattr(update, "SHARD_ROWS", 11)
     monkeypatch.setattr(journal, "FLUSH_ROWS", 3)
+    monkeypatch.setattr(compaction, "BLOCKS_AT_ONCE", 2)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from recoseg.index.ledger import Writer
 from recoseg.index.shards import Rows, Shards
 
 FOLDER = "shards"
+BLOCKS_AT_ONCE = 64
 
 
 def folder_of(index: Path, generation: int) -> Path:
@@ -76,11 +77,17 @@ def sweep(index: Path, generation: int) -> None:
 
 
 def _copied(old: Shards, new: Shards, kept: NDArray[np.int64], writer: Writer) -> Iterator[Block]:
-    """Copy block by block; the records of the new blocks."""
+    """Copy a few megabytes at a time, each synced once; the records of the new blocks."""
     new.folder.mkdir(parents=True, exist_ok=True)
-    for first, stop in blocks.spans(new, 0, len(kept)):
-        stop = min(stop, len(kept))
-        rows: Rows = old.gather(kept[first:stop]).astype(np.float16)
-        new.append(first, rows)
-        hashes = [writer.hashes(row, row + 1)[0] for row in kept[first:stop].tolist()]
-        yield blocks.block_of(first, np.ascontiguousarray(rows, "<f2").tobytes(), hashes)
+    spans = [(first, min(stop, len(kept))) for first, stop in blocks.spans(new, 0, len(kept))]
+    for start in range(0, len(spans), BLOCKS_AT_ONCE):
+        part = spans[start : start + BLOCKS_AT_ONCE]
+        begin = part[0][0]
+        moved = kept[begin : part[-1][1]]
+        rows: Rows = old.gather(moved).astype("<f2")
+        new.append(begin, rows)
+        held = writer.hashes(int(moved[0]), int(moved[-1]) + 1)
+        hashes = [held[row] for row in (moved - moved[0]).tolist()]
+        for first, stop in part:
+            inside = slice(first - begin, stop - begin)
+            yield blocks.block_of(first, rows[inside].tobytes(), hashes[inside])

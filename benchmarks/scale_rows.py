@@ -1,0 +1,240 @@
+"""Stages of ``scale.py`` that cost by the row: listing, the ledger, opening, updates and search.
+
+The photos are empty files whose rows are random unit vectors, because here nothing looks at pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import machine
+import numpy as np
+import torch
+
+from recoseg.index import blocks, compaction, ledgerfile, lookup, repair, stamp, update
+from recoseg.index.index import Index
+from recoseg.index.journal import FLUSH_ROWS, Journal
+from recoseg.index.ledger import Snapshot
+from recoseg.index.manifest import Manifest
+from recoseg.io.archive import Archive, Item
+
+FOLDER_FILES = 1000
+PROMPTS, K = 500, 50
+
+
+class Cost(NamedTuple):
+    """Processor seconds, seconds, and MiB of the process's peak above its start."""
+
+    processor: float
+    seconds: float
+    mib: float
+
+
+def cost(function: Callable[[], Any], repeats: int) -> Cost:
+    """The least of some runs; of memory the most."""
+    found = []
+    for _ in range(repeats):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        before = machine.memory("VmRSS")
+        start, busy = time.perf_counter(), time.process_time()
+        function()
+        spent = time.process_time() - busy, time.perf_counter() - start
+        found.append(Cost(*spent, machine.memory("VmHWM") - before))
+    return Cost(min(c.processor for c in found), min(c.seconds for c in found), found[0].mib)
+
+
+class Vectors:
+    """Stands for the model that made the rows."""
+
+    id, dim, fingerprint, device = "random", 512, "0" * 64, torch.device("cpu")
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def preprocess(self, image: Any) -> torch.Tensor:
+        """Nothing here looks at pixels or words."""
+        raise NotImplementedError
+
+    embed_images = embed_texts = dense = preprocess
+
+
+def stages(home: Path, rows: int, dim: int, repeats: int) -> Iterator[tuple[str, Cost, float]]:
+    """(stage, cost, bytes it read or wrote) of an archive of ``rows`` photos, made in ``home``."""
+    photos, tars, folder = home / "photos", home / "tars", home / "x.index"
+    touch(photos, rows)
+    yield "listing a folder", cost(lambda: len(Archive.open(photos)), repeats), 0
+    made = pack(tars, rows)
+    yield "listing tars", cost(lambda: len(Archive.open(tars)), repeats), made
+    shutil.rmtree(tars)
+    archive = Archive.open(photos)
+    time.sleep(1.1 * update.COARSE_NS / 1e9)  # files that are younger would be read again
+    model: Any = Vectors(dim)
+    written = write(folder, archive, dim)
+    yield "writing shards and ledger", written, size(folder)
+    ledger = folder / update.LEDGER
+    yield from looks(ledger, archive, repeats)
+    index = Index.open(folder)
+    yield "opening", cost(lambda: len(Index.open(folder)), repeats), ledger.stat().st_size
+    asked = queries(1, dim)
+    first = cost(lambda: Index.open(folder).search(asked, K), repeats)
+    yield "opening and a first query", first, size(folder)
+    yield "the digests' check", cost(lambda: digests(index), repeats), rows * dim * 2
+
+    def unchanged() -> None:
+        changes = index.add(model=model, progress=False)
+        if changes.unchanged != rows or sum(changes) != rows:
+            raise SystemExit(f"the update with nothing changed saw {changes}")
+
+    spent = cost(unchanged, repeats)._replace(mib=peak(folder, "update"))
+    yield "update with nothing changed", spent, size(folder)
+    many = queries(PROMPTS, dim)
+    index.search(asked, K)
+    spent = cost(lambda: index.search(asked, K), repeats + 2)._replace(mib=peak(folder, "search"))
+    yield "search of one query", spent, rows * dim * 2
+    yield (
+        f"search of {PROMPTS} prompts",
+        cost(lambda: index.search(many, K), repeats),
+        rows * dim * 2,
+    )
+    yield "compaction of a tenth", compacted(folder, index, archive), rows * dim * 2
+
+
+def looks(ledger: Path, archive: Archive, repeats: int) -> Iterator[tuple[str, Cost, float]]:
+    """Both sides of what was mended: the ledger row by row, and as it is looked at now."""
+    with ledgerfile.reading(ledger) as snapshot:
+        snapshot.revision()
+        yield "ledger's check, row by row", cost(snapshot.check, 1), 0
+        yield "ledger's check, by its file", cost(lambda: stamp.check(snapshot), repeats), 0
+        yield "rows of images, grouped", cost(lambda: grouped(snapshot), 1), 0
+        yield "rows of images, counted", cost(snapshot.counts, repeats), 0
+    with ledgerfile.writing(ledger) as writer:
+        ids = [item.id for item in archive]
+        yield "known files, one by one", cost(lambda: [writer.seen_from(i, 1) for i in ids], 1), 0
+        known = lookup.Lookup(writer)
+        yield "known files, by pages", cost(lambda: [known.seen(id) for id in ids], 1), 0
+
+
+def grouped(snapshot: Snapshot) -> np.ndarray:
+    """As rows were counted before: SQLite makes the groups, Python takes them one by one."""
+    counts = np.zeros(snapshot.rows(), dtype=np.int32)
+    for row, count in snapshot._each("SELECT row, COUNT(*) FROM images GROUP BY row"):
+        counts[row] = count
+    return counts
+
+
+def touch(folder: Path, count: int) -> None:
+    """Empty files, a thousand a folder."""
+    for number in range(count):
+        home = folder / f"{number // FOLDER_FILES:05d}"
+        if number % FOLDER_FILES == 0:
+            home.mkdir(parents=True)
+        (home / f"{number:010d}.jpg").touch()
+
+
+def pack(folder: Path, count: int) -> int:
+    """Tar shards of a thousand empty photos; their bytes."""
+    import tarfile
+
+    folder.mkdir()
+    total = 0
+    for first in range(0, count, FOLDER_FILES):
+        members = range(first, min(count, first + FOLDER_FILES))
+        heads = [tarfile.TarInfo(f"{n:010d}.jpg").tobuf() for n in members]
+        data = b"".join([*heads, bytes(2 * tarfile.BLOCKSIZE)])
+        total += len(data)
+        (folder / f"{first // FOLDER_FILES:05d}.tar").write_bytes(data)
+    return total
+
+
+def write(folder: Path, archive: Archive, dim: int) -> Cost:
+    """An index of the archive with random rows; what the journal took, and not the rows."""
+    manifest = Manifest("random", "0" * 64, dim, {}, archive.describe(), update.SHARD_ROWS)
+    folder.mkdir()
+    with ledgerfile.writing(folder / update.LEDGER, create=True):
+        manifest.write(folder)
+    random = np.random.default_rng(0)
+    spent, before = np.zeros(2), machine.memory("VmRSS")
+    items = list(archive)
+    with ledgerfile.writing(folder / update.LEDGER) as writer:
+        journal = Journal(
+            update.shards_of(folder, manifest), writer, lambda *_: None, lambda _: None
+        )
+        for first in range(0, len(items), FLUSH_ROWS):
+            part = items[first : first + FLUSH_ROWS]
+            drawn = random.standard_normal((len(part), dim), np.float32)
+            drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+            spent += noted(journal, part, drawn.astype(np.float16))
+        start = np.array([time.process_time(), time.perf_counter()])
+        journal.flush()
+    # With the check of the ledger that its writer ends with.
+    spent += np.array([time.process_time(), time.perf_counter()]) - start
+    return Cost(*spent.tolist(), machine.memory("VmHWM") - before)
+
+
+def noted(journal: Journal, items: Sequence[Item], rows: np.ndarray) -> np.ndarray:
+    start = np.array([time.process_time(), time.perf_counter()])
+    for item, row in zip(items, rows, strict=True):
+        digest = hashlib.sha256(item.id.encode()).digest()
+        if not journal.holds(digest):
+            journal.vector(digest, row)
+        journal.image(item, digest)
+    return np.array([time.process_time(), time.perf_counter()]) - start
+
+
+def digests(index: Index) -> None:
+    """Every block of rows, compared with its digest."""
+    with ledgerfile.reading(index.path / update.LEDGER) as snapshot:
+        shards = update.shards_of(index.path, index._manifest, snapshot.generation())
+        if not all(blocks.sound(shards, block) for block in snapshot.blocks()):
+            raise SystemExit("the rows are damaged")
+
+
+def queries(count: int, dim: int) -> torch.Tensor:
+    random = torch.Generator().manual_seed(1)
+    return torch.nn.functional.normalize(torch.randn(count, dim, generator=random), dim=1)
+
+
+def compacted(folder: Path, index: Index, archive: Archive) -> Cost:
+    """Every tenth photo is gone, and its row goes too."""
+    with ledgerfile.writing(folder / update.LEDGER) as writer:
+        shards = update.shards_of(folder, index._manifest, writer.generation())
+        repair.verify(shards, writer)
+        writer.commit(gone=[item.id for item in list(archive)[::10]])
+        return cost(lambda: compaction.compact(folder, shards, writer), 1)
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def peak(folder: Path, what: str) -> float:
+    """MiB above its start that a process of its own needs, because this one has memory to reuse."""
+    done = subprocess.run(
+        [sys.executable, __file__, folder, what], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+def main() -> None:
+    """What ``peak`` starts."""
+    index = Index.open(sys.argv[1])
+    torch.set_num_threads(1)
+    model: Any = Vectors(index.dim)
+    asked = queries(1, index.dim)
+    before = machine.memory("VmRSS")
+    if sys.argv[2] == "update":
+        index.add(model=model, progress=False)
+    else:
+        index.search(asked, K)
+    print(machine.memory("VmHWM") - before)
+
+
+if __name__ == "__main__":
+    main()

@@ -162,6 +162,12 @@ def test_the_command_line_indexes_on_a_cluster(nodes, cluster, tmp_path):
         assert result.exit_code == 0, result.output
     assert f"{out}\t18\t2\n" == result.stdout
     assert bytes_of(Index.open(out)) == bytes_of(Index.open(plain))
+    banks = [tmp_path / "one.bank", tmp_path / "many.bank"]
+    for bank, more in zip(banks, ([], ["--ray", nodes.address]), strict=True):
+        words = ["concept", "build", bank, "red", "blue", "-i", out, "-k", 3, "-q", *more]
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+    assert banks[0].read_bytes() == banks[1].read_bytes()
 
 
 def test_a_student_is_taught_by_labels_of_a_cluster(cluster, tmp_path):
@@ -276,6 +282,13 @@ def test_a_worker_killed_while_it_segments_costs_its_block(cluster, tmp_path, ma
     assert files_of(tmp_path / "made") == files_of(tmp_path / "plain")
     done = sum(noted(path).count("batch") for path in marks.iterdir())
     assert done <= 12 + 2
+
+
+def test_a_cluster_finds_what_one_machine_finds(cluster, photos, tmp_path):
+    made = build(photos, tmp_path / "made", tmp_path)
+    queries = np.random.default_rng(0).standard_normal((200, made.dim))
+    spread = Index.open(made.path, cluster=cluster)
+    assert spread.search(queries, 50) == made.search(queries, 50)
 
 
 def test_results_come_in_order_and_blocks_are_taken_as_they_are_needed(cluster):

@@ -13,6 +13,7 @@ from recoseg.errors import InputError
 
 if TYPE_CHECKING:
     from recoseg import ConceptBank, Index
+    from recoseg.cluster.engine import RayCluster
 
 BankPath = Annotated[Path, typer.Argument(metavar="BANK", help="The bank, a file.")]
 AnyBank = Annotated[
@@ -65,14 +66,16 @@ def check_new_bank(bank: Path, replace: bool) -> Path:
 
 
 def open_index(
-    index: Path | None, exclude: Mapping[str, Sequence[str]] | None = None
+    index: Path | None,
+    exclude: Mapping[str, Sequence[str]] | None = None,
+    cluster: RayCluster | None = None,
 ) -> Index | None:
     """The index at a path, None for None; InputError if a photo to ``exclude`` is not in it."""
     from recoseg import Index
 
     if index is None:
         return None
-    opened = Index.open(index)
+    opened = Index.open(index, cluster=cluster)
     photos = {photo for photos in (exclude or {}).values() for photo in photos}
     strangers = sorted(photos.difference(opened.ids)) if photos else []
     if strangers:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recoseg.cli import concept_options as options
+from recoseg.cli.cluster_options import ClusterVerb, Ray, on_cluster
 from recoseg.cli.concept_output import advise, change, save, show_concepts, to_json
 from recoseg.cli.guide import Verbs
 from recoseg.cli.output import Device, Json, Preset, Quiet, check_output_file, say, show
@@ -28,7 +29,7 @@ A concept is a NAME, or NAME=WORD,WORD with the words that describe it:
 app = typer.Typer(cls=Verbs, no_args_is_help=True, rich_markup_mode="rich", help=GUIDE)
 
 
-@app.command()
+@app.command(cls=ClusterVerb)
 def build(
     bank: options.BankPath,
     names: options.Names = None,
@@ -40,6 +41,7 @@ def build(
     pictures: options.Pictures = True,
     replace: options.Replace = False,
     no_wait: options.NoWait = False,
+    ray: Ray = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -64,20 +66,19 @@ def build(
     chosen = chosen if archive is not None else chosen.replace(ce=False)
     with bankfile.exclusive(bank, None if no_wait else say):
         options.check_new_bank(bank, replace)  # another program may have made it meanwhile
-        built = ConceptBank.build(
-            wanted,
-            archive,
-            chosen,
-            examples=shown,
-            exclude=left_out,
-            models=Models.load(chosen, device),
-            progress=not quiet,
-        )
+        with on_cluster(ray, device) as cluster:
+            built = ConceptBank.build(
+                *(wanted, options.open_index(index, cluster=cluster), chosen),
+                examples=shown,
+                exclude=left_out,
+                models=Models.load(chosen, device),
+                progress=not quiet,
+            )
         advise(archive, chosen.k)
         save(built, bank, as_json, pictures)
 
 
-@app.command()
+@app.command(cls=ClusterVerb)
 def add(
     bank: options.BankPath,
     names: options.Names = None,
@@ -88,6 +89,7 @@ def add(
     out: options.Out = None,
     pictures: options.Pictures = True,
     no_wait: options.NoWait = False,
+    ray: Ray = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -100,14 +102,15 @@ def add(
     from recoseg.models.registry import Models
 
     def grow(opened: ConceptBank) -> ConceptBank:
-        return opened.add(
-            options.parse_concepts(names),
-            options.open_index(index, options.parse_pairs(exclude)),
-            examples=options.parse_examples(examples, nameless),
-            exclude=options.parse_pairs(exclude),
-            models=Models.load(opened.recipe, device),
-            progress=not quiet,
-        )
+        with on_cluster(ray, device) as cluster:
+            return opened.add(
+                options.parse_concepts(names),
+                options.open_index(index, options.parse_pairs(exclude), cluster),
+                examples=options.parse_examples(examples, nameless),
+                exclude=options.parse_pairs(exclude),
+                models=Models.load(opened.recipe, device),
+                progress=not quiet,
+            )
 
     change(bank, grow, out, as_json, pictures, no_wait)
 

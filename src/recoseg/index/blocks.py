@@ -118,6 +118,11 @@ class CheckedShards(Shards):
         if isinstance(earlier, CheckedShards) and earlier.folder == folder:
             self._sound = earlier._sound
 
+    @property
+    def sealed(self) -> list[Block]:
+        """The records by which it is checked."""
+        return list(self._known.values())
+
     def _map(self, shard: int, start: int, stop: int) -> Rows:
         self._check(shard * self.size + start, shard * self.size + stop)
         return super()._map(shard, start, stop)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recoseg.errors import ArchiveError, IndexDamaged
-from recoseg.index import ledgerfile, search, update
+from recoseg.index import batchsearch, ledgerfile, search, update
 from recoseg.index.manifest import Manifest
 from recoseg.index.search import Hit
 from recoseg.index.update import Changes, Effort
@@ -32,7 +32,7 @@ from recoseg.index.view import View
 from recoseg.io import images, imported
 from recoseg.io.archive import Archive, Skipped
 from recoseg.io.images import RGB
-from recoseg.io.parallel import Cluster
+from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress
 from recoseg.models import registry
 from recoseg.models.base import JointModel
@@ -101,8 +101,7 @@ class Index:
 
         Args:
             path: its folder.
-            verify: compare ledger and vectors with their digests when they are first read, which
-                costs about as much as reading them.
+            verify: compare what is read for the first time with its digests, in about that time.
             cluster: add and search there and not here; the results are the same.
 
         Raises:
@@ -162,7 +161,8 @@ class Index:
             Q lists, best first, equal scores in the order of ids.
         """
         vectors = search.checked(queries, k, self.dim, self.model_id)
-        return self._ask(lambda view: search.search(view, vectors, k, exclude))
+        scan = batchsearch.scan_on(self._cluster)
+        return self._ask(lambda view: search.search(view, vectors, k, exclude, scan))
 
     def image(self, id: str, at_least: int | None = None) -> RGB:
         """The image as uint8 RGB (H, W, 3) from the archive, exactly as it was indexed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,8 @@ class Hit(NamedTuple):
 Survivors = tuple[Tensor, Tensor, Tensor]
 # Rows and cosines of one query, best first.
 Found = tuple[NDArray[np.int64], NDArray[np.float64]]
+# Finds what each query is nearest to among rows of which a mask says which count.
+Scan = Callable[[Shards, NDArray[np.bool_], Tensor, int], list[Found]]
 
 
 def checked(queries: Tensor | NDArray[np.floating], k: int, dim: int, model: str) -> Tensor:
@@ -54,7 +56,9 @@ def checked(queries: Tensor | NDArray[np.floating], k: int, dim: int, model: str
     return unit(vectors)
 
 
-def nearest(shards: Shards, alive: NDArray[np.bool_], queries: Tensor, k: int) -> list[Found]:
+def nearest(
+    shards: Shards, alive: NDArray[np.bool_], queries: Tensor, k: int, first: int = 0
+) -> list[Found]:
     """The rows of largest cosine with each query.
 
     Every row is scored in fp32; those that may be among the k best are scored again in fp64 from
@@ -66,6 +70,7 @@ def nearest(shards: Shards, alive: NDArray[np.bool_], queries: Tensor, k: int) -
         alive: (rows,) False for rows to pass over.
         queries: (Q, d) unit vectors.
         k: at least 1.
+        first: the row that ``alive`` begins with; it and those after it are searched.
 
     Returns:
         For each query the rows and their cosines, best first: all that reach the k-th best score,
@@ -75,12 +80,18 @@ def nearest(shards: Shards, alive: NDArray[np.bool_], queries: Tensor, k: int) -
     k = min(k, int(alive.sum()))
     if not k or not len(queries):
         return [(np.empty(0, dtype=np.int64), np.empty(0)) for _ in queries]
-    found = _candidates(shards, torch.from_numpy(alive), queries, k)
+    found = _candidates(shards, torch.from_numpy(alive), queries, k, first)
     exact = unit(queries.double()).numpy()
-    return [_best(shards, rows, query, k) for rows, query in zip(found, exact, strict=True)]
+    return [_best(shards, rows + first, query, k) for rows, query in zip(found, exact, strict=True)]
 
 
-def search(view: View, queries: Tensor, k: int, exclude: Collection[str] = ()) -> list[list[Hit]]:
+def search(
+    view: View,
+    queries: Tensor,
+    k: int,
+    exclude: Collection[str] = (),
+    scan: Scan = nearest,
+) -> list[list[Hit]]:
     """The k images of largest cosine with each query, equal scores in the order of ids.
 
     Args:
@@ -88,6 +99,7 @@ def search(view: View, queries: Tensor, k: int, exclude: Collection[str] = ()) -
         queries: (Q, d) unit vectors.
         k: at least 1.
         exclude: ids to pass over; a row is passed over when all its images are.
+        scan: ``nearest``, or what equals it.
     """
     left_out = frozenset(exclude)
     alive = view.counts > 0
@@ -96,7 +108,7 @@ def search(view: View, queries: Tensor, k: int, exclude: Collection[str] = ()) -
         alive[row] = view.counts[row] > number
     return [
         _hits(view.snapshot, rows, scores, left_out)[:k]
-        for rows, scores in nearest(view.shards, alive, queries, k)
+        for rows, scores in scan(view.shards, alive, queries, k)
     ]
 
 
@@ -128,8 +140,10 @@ def mean(shards: Shards, counts: NDArray[np.int32]) -> NDArray[np.float32]:
     return (total / max(1, int(counts.sum()))).astype(np.float32)
 
 
-def _candidates(shards: Shards, alive: Tensor, queries: Tensor, k: int) -> list[NDArray[np.int64]]:
-    """Rows that may be among the k best of each query, by fp32 dot products."""
+def _candidates(
+    shards: Shards, alive: Tensor, queries: Tensor, k: int, first: int
+) -> list[NDArray[np.int64]]:
+    """Rows, counted from ``first``, that may be among the k best of each query, by fp32."""
     best = torch.full((len(queries), k), -torch.inf)
     kept: list[Survivors] = []
 
@@ -137,7 +151,9 @@ def _candidates(shards: Shards, alive: Tensor, queries: Tensor, k: int) -> list[
         # The bound may be late by a block or two: then a few more rows survive, and none is lost.
         return _survivors(queries, part, alive, best[:, -1:], k)
 
-    blocks = shards.blocks(len(alive), _rows(shards.dim, len(queries)))
+    step = _rows(shards.dim, len(queries))
+    found = shards.blocks(first + len(alive), step, first)
+    blocks = ((begin - first, block) for begin, block in found)
     workers = min(THREADS, torch.get_num_threads())
     for query, row, score in parallel_map(scan, blocks, workers):
         kept.append((query, row, score))
@@ -197,6 +213,11 @@ def _best(shards: Shards, rows: NDArray[np.int64], query: NDArray[np.float64], k
         norms = np.sqrt((part * part).sum(axis=1))
         dots = (part * query).sum(axis=1)
         scores[start : start + TILE] = dots / np.maximum(norms, np.finfo(np.float64).tiny)
+    return leading(rows, scores, k)
+
+
+def leading(rows: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> Found:
+    """The rows that reach the k-th best score, best first, equal scores in the order of rows."""
     order = np.lexsort((rows, -scores))
     rows, scores = rows[order], scores[order]
     if len(scores) > k:

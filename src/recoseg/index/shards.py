@@ -76,13 +76,13 @@ class Shards:
                 state = f"holds {found:,} of {need:,} bytes" if found else "is missing or empty"
                 raise IndexDamaged(f"{path} {state}: {REMEDY}.")
 
-    def blocks(self, rows: int, step: int) -> Iterator[tuple[int, Rows]]:
-        """(first row, (n, d) map of at most ``step`` rows) for all rows, in order.
+    def blocks(self, rows: int, step: int, begin: int = 0) -> Iterator[tuple[int, Rows]]:
+        """(first row, (n, d) map of at most ``step`` rows) for rows from ``begin`` on, in order.
 
         Each block is a map of its own, copy-on-write and so writable; memory is given back when
         the caller lets go of it.
         """
-        for shard, start, stop in self._parts(0, rows):
+        for shard, start, stop in self._parts(begin, rows):
             for first in range(start, stop, step):
                 yield shard * self.size + first, self._map(shard, first, min(first + step, stop))
 

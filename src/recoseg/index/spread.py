@@ -24,7 +24,7 @@ from recoseg.index.parts import Chunk, Known, Part
 from recoseg.index.tasks import EmbedChunk, GatherRows, Pick, Stretch
 from recoseg.io import durable
 from recoseg.io.archive import Archive, Item, Skipped
-from recoseg.io.parallel import Cluster
+from recoseg.io.machines import Cluster
 from recoseg.models import registry
 from recoseg.models.base import JointModel
 

@@ -20,7 +20,7 @@ from recoseg.index.manifest import NAME, Manifest
 from recoseg.index.shards import Shards
 from recoseg.io import durable
 from recoseg.io.archive import Archive, Item
-from recoseg.io.parallel import Cluster
+from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress, reporting
 from recoseg.models.base import JointModel
 

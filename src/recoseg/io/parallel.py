@@ -7,24 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 
 S = TypeVar("S")
 T = TypeVar("T")
-
-
-class Cluster(Protocol):
-    """Machines that work on blocks side by side; ``recoseg.cluster.engine.RayCluster`` is one."""
-
-    def map(self, function: Callable[[S], T], blocks: Iterable[S]) -> Iterator[T]:
-        """The results of a function of each block, in the order of the blocks.
-
-        Function, blocks and results can be sent. A call may be made twice, and on a machine
-        that has nothing in common with this one but the files.
-        """
-        ...
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 from recoseg._version import VERSION
 from recoseg.datasets import ClassTable
 from recoseg.io import durable
-from recoseg.io.parallel import Cluster
+from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress
 from recoseg.learning import curves, plan
 from recoseg.learning.checkpoint import Checkpoint

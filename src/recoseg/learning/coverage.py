@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recoseg.io.parallel import Cluster
+from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress, track
 from recoseg.learning.augment import IGNORE
 from recoseg.learning.sampling import Pair, read_labels

@@ -22,7 +22,7 @@ from recoseg.errors import InputError, TrainingError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.io import durable
 from recoseg.io.images import RGB
-from recoseg.io.parallel import Cluster
+from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress
 from recoseg.io.saving import save_image
 from recoseg.learning.augment import IGNORE, Labels

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.io import durable
-from recoseg.io.parallel import Cluster
+from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress, track
 from recoseg.runs import make, manifest
 from recoseg.runs.inputs import InputImage

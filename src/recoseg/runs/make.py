@@ -12,7 +12,7 @@ from PIL import Image
 
 from recoseg.errors import ImageError, RecosegError
 from recoseg.io import durable
-from recoseg.io.parallel import Cluster
+from recoseg.io.machines import Cluster
 from recoseg.io.saving import save_image
 from recoseg.runs.inputs import InputImage
 from recoseg.runs.manifest import MANIFEST, file_digest

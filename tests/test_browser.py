@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from recoseg import ConceptBank
+from recoseg.concepts.concept import STRICTNESSES
 from recoseg.models import registry
 from tests import browsing
 from tests.browsing import Gated, Serving, Visit, pixel
@@ -48,8 +51,13 @@ def server(toys, made, tmp_path_factory, chromium):  # noqa: F811
         colour = ("red", "blue", "white", "green")[i % 4]
         paint(here / "root" / "many" / f"{i}.png", colour, size=16 + i)
     paint(here / "root" / "few" / "one.png", "red")
+    two = ConceptBank.open(made / "two.bank")
+    # No score reaches its thresholds, so that all is unknown.
+    high = {"threshold": 0.999, "thresholds": (0.999,) * len(STRICTNESSES)}
+    changed = (dataclasses.replace(concept, **high) for concept in two.concepts)
+    two.put(*changed).save(here / "unsure.bank")
     settings = ServerSettings(
-        banks=(made / "two.bank",),
+        banks=(made / "two.bank", here / "unsure.bank"),
         indexes=(made / "photos.index",),
         roots=(here / "root",),
         state=here / "state",
@@ -195,6 +203,23 @@ def test_the_legend_lights_and_hides_its_region(visit, photo):
     entry.blur()
     page.mouse.move(0, 0)
     shows(page, centre=255, corner=255)
+
+
+def test_what_is_not_sure_is_listed_with_its_share_and_what_it_may_be(visit, photo):
+    page = visit()
+    choose(page, bank="unsure (2)")
+    page.click("#settings summary")
+    page.locator("#strictness").press("End")
+    segment(page, photo, bank="unsure (2)")
+    entries = page.locator("#legend li")
+    expect(entries).to_have_count(1)
+    expect(entries.locator(".name")).to_have_text("unknown")
+    expect(entries.locator(".area")).to_have_text("100.0 %")
+    guesses = entries.locator(".perhaps")
+    expect(guesses).to_contain_text("Not sure enough for a name. Nearest to: ")
+    expect(guesses).to_have_text(re.compile(r"(red|yellow) \d+\.\d %, (red|yellow) \d+\.\d %\.$"))
+    segment(page, photo, bank="two (2)")
+    expect(page.locator("#legend .perhaps")).to_have_count(0)
 
 
 def test_several_photos_are_jobs_of_their_own_and_can_be_cancelled(visit, photo, tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import BankError, InputError
-from recoseg.segmenting.naming import group_names, membership, name_surely
+from recoseg.segmenting.naming import count_rejected, group_names, membership, name_surely
 from recoseg.segmenting.options import Options
 from recoseg.segmenting.segmenter import Segmenter
 from tests.test_concepts import Memory, archive, build, models, picture
@@ -64,6 +64,28 @@ def test_without_groups_what_is_not_sure_is_unknown():
     beliefs = torch.tensor([[[0.7, 0.5]], [[0.3, 0.5]]])
     named, _ = name_surely(np.array([[0, 1]]), beliefs, torch.zeros(0, 2), 0.6)
     assert named.tolist() == [[0, 2]]
+
+
+def test_what_has_no_name_is_nearest_to_the_concepts_it_was_taken_from():
+    best = np.array([[0, 0, 2], [2, 2, 1]])
+    unsure = np.array([[True, False, True], [True, True, False]])
+    found = count_rejected(best, unsure, ("red", "yellow", "blue"))
+    assert list(found.items()) == [("blue", 3 / 6), ("red", 1 / 6)]
+    assert count_rejected(best, unsure & False, ("red", "yellow", "blue")) == {}
+
+
+@pytest.mark.parametrize("sure", [0.26, 0.3, 0.5, 0.999])
+def test_the_guesses_of_a_photo_add_up_to_what_is_unknown(bank, models, sure):
+    image = picture("red", "blue")
+    seen = Segmenter(bank, models=models, refine=False, sure=sure)(image)
+    plain = Segmenter(bank, models=models, refine=False)(image)
+    assert sum(seen.guesses.values()) == pytest.approx(seen.area["unknown"])
+    unknown = seen.mask("unknown")
+    for name in bank.names:
+        assert seen.guesses.get(name, 0.0) == pytest.approx(
+            float((plain.mask(name) & unknown).mean())
+        )
+    assert plain.guesses == {}
 
 
 def test_a_segmenter_names_groups_after_its_concepts_and_needs_no_thresholds(bank, models):

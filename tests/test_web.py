@@ -486,10 +486,13 @@ def test_calibration_makes_unknown_possible(client, index, photo):
     seen = done(client, upload(client, photo, bank=bank, unknown="true"))
     assert [c["name"] for c in seen["classes"]] == ["red", "unknown"]
     assert seen["unknown_index"] == 1
-    loose, strict = (
-        done(client, upload(client, photo, bank=bank, strictness=s, refine="false"))["classes"][1]
+    results = [
+        done(client, upload(client, photo, bank=bank, strictness=s, refine="false"))
         for s in ("0.5", "0.99")
-    )
+    ]
+    loose, strict = (result["classes"][1] for result in results)
+    assert [g["name"] for g in results[1]["guesses"]] == ["red"]
+    assert results[1]["guesses"][0]["area"] == strict["area"]
     assert (loose["name"], strict["name"]) == ("unknown", "unknown")
     assert loose["area"] < strict["area"]
     assert client.delete(f"/api/banks/{bank}/concepts/red").status_code == 204

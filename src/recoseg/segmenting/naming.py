@@ -31,6 +31,24 @@ def with_groups(maps: Tensor, members: Tensor) -> Tensor:
     return torch.cat([maps, *(maps[row.bool()].amax(dim=0, keepdim=True) for row in members)])
 
 
+def count_rejected(
+    best: NDArray[np.int64], unsure: NDArray[np.bool_], names: Sequence[str]
+) -> dict[str, float]:
+    """What the pixels without a name were nearest to, the largest share first.
+
+    Args:
+        best: (H, W), the concept of each pixel before any was found unsure.
+        unsure: (H, W), the pixels that carry no name.
+        names: of the concepts.
+
+    Returns:
+        Name to its share of all H * W pixels; the shares sum to that of the unsure ones.
+    """
+    counts = np.bincount(best[unsure], minlength=len(names))
+    order = np.argsort(-counts, kind="stable")
+    return {names[i]: float(counts[i] / best.size) for i in order if counts[i]}
+
+
 def name_surely(
     labels: NDArray[np.int64], beliefs: Tensor, members: Tensor, least: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

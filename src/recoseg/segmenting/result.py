@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -35,6 +35,9 @@ class Segmentation:
         image: uint8 (H, W, 3), what was segmented.
         maps: (C, h, w) float32 scores on the CPU, on the working grid or, of more than 32 concepts,
             on the feature grid; see ``scores``. No concept, (0, h, w), where they were not kept.
+        guesses: of the pixels that are ``unknown``, the concept that each is nearest to: name to
+            share of the image, the largest first; they sum to the area of ``unknown``. Empty where
+            they were not kept.
     """
 
     labels: NDArray[np.unsignedinteger]
@@ -42,6 +45,7 @@ class Segmentation:
     confidence: NDArray[np.float32]
     image: RGB
     maps: Tensor
+    guesses: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """InputError, with the shapes that were expected and found, unless all fit together."""
@@ -51,11 +55,11 @@ class Segmentation:
                 f"labels must be unsigned integers of shape (H, W), not {labels.dtype} of shape "
                 f"{labels.shape}; make them so."
             )
-        for field, expected in (("confidence", labels.shape), ("image", (*labels.shape, 3))):
-            found = getattr(self, field).shape
+        for part, expected in (("confidence", labels.shape), ("image", (*labels.shape, 3))):
+            found = getattr(self, part).shape
             if found != expected:
                 raise InputError(
-                    f"{field} must have the shape {expected} of these labels, not {found}; give "
+                    f"{part} must have the shape {expected} of these labels, not {found}; give "
                     "that of the same image."
                 )
         if int(labels.max()) >= len(names):

@@ -210,7 +210,7 @@ class Segmenter:
             among = decision.mass(maps, chosen, sure or self._crf.temperature, working)
             probabilities = probabilities * among
         confidence = decision.probability(probabilities, winners, size)
-        labels = chosen.cpu().numpy()[winners]
+        labels = best = chosen.cpu().numpy()[winners]
         kept = (scores if len(chosen) == maps.count else maps.at(maps.grid)).cpu()
         if self._options.sure is not None:
             beliefs = torch.softmax(maps.at(maps.grid).cpu() / (sure or self._crf.temperature), 0)
@@ -220,8 +220,10 @@ class Segmenter:
         if self._least is not None:
             weak = decision.find_unknown(winners, scores, self._least[chosen.cpu()])
             labels = np.where(weak, len(self.names) - 1, labels)
+        unsure = labels == (len(self.names) - 1 if self._options.unknown else -1)
+        guesses = naming.count_rejected(best, unsure, self._bank.names)
         kind = np.uint8 if len(self.names) <= 256 else np.uint16
-        return Segmentation(labels.astype(kind), self.names, confidence, image, kept)
+        return Segmentation(labels.astype(kind), self.names, confidence, image, kept, guesses)
 
     def scorer(self) -> Scorer:
         """Makes an image's maps of the concepts."""

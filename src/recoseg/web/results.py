@@ -31,6 +31,7 @@ from recoseg.web.segmenters import Segmenters, SegmentRequest
 from recoseg.web.worker import OnStep
 
 KEPT = 100
+GUESSES = 5
 
 
 class Results:
@@ -141,4 +142,5 @@ def to_json(id: str, seen: Segmentation, bank: str, seconds: float) -> dict[str,
             for index, (name, colour) in enumerate(rows)
         ],
         "unknown_index": unknown,
+        "guesses": [{"name": n, "area": a} for n, a in seen.guesses.items()][:GUESSES],
     }

@@ -68,6 +68,13 @@ class ClassRow(BaseModel):
     confidence: Share
 
 
+class Guess(BaseModel):
+    """What a part of the pixels without a name is nearest to."""
+
+    name: str
+    area: Share
+
+
 class SegmentResult(BaseModel):
     """A segmented image; its pictures lie under /api/results/{id}."""
 
@@ -78,6 +85,7 @@ class SegmentResult(BaseModel):
     seconds: float
     classes: list[ClassRow]
     unknown_index: int | None
+    guesses: list[Guess]
 
 
 class IndexResult(BaseModel):

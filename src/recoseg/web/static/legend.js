@@ -4,6 +4,7 @@ import { at } from "./api.js";
 import { announce, h, percent, show } from "./dom.js";
 
 const MANY = 40;
+const GUESSES = 3;
 
 export class Legend {
   constructor(list, absent, showAll, view) {
@@ -19,12 +20,12 @@ export class Legend {
     const classes = result.classes.filter(({ area }) => area > 0).sort((one, other) => other.area - one.area);
     const absent = result.classes.filter(({ area }) => area === 0).map(({ name }) => name);
     this.absent.textContent = absent.length && absent.length <= MANY ? `Not found here: ${absent.join(", ")}.` : "";
-    this.list.replaceChildren(...classes.map((one) => this.entry(one, result.unknown_index)));
+    this.list.replaceChildren(...classes.map((one) => this.entry(one, result)));
     this.view.setHidden(this.hidden);
     show(this.showAll, this.hidden.size > 0);
   }
 
-  entry({ index, name, colour, area, confidence }, unknown) {
+  entry({ index, name, colour, area, confidence }, { unknown_index: unknown, guesses }) {
     const sure = index === unknown || confidence === null || confidence === undefined
       ? null : h("span", { className: "sure" }, `${percent(confidence)} sure`);
     const light = () => this.view.setHighlight(this.hidden.has(index) ? null : index);
@@ -38,7 +39,7 @@ export class Legend {
     h("span", { className: "name" }, name), sure,
     h("span", { className: "area" }, area > 0 && area < 0.001 ? "< 0.1 %" : percent(area, 1)),
     h("span", { className: "share", style: { width: `${100 * area}%`, background: colour } }));
-    return h("li", {}, button);
+    return h("li", {}, button, index === unknown ? perhaps(guesses) : null);
   }
 
   toggle(button, index, name) {
@@ -58,6 +59,13 @@ export class Legend {
     this.list.querySelector("button")?.focus();
     show(this.showAll, false);
   }
+}
+
+/** What the regions without a name are nearest to, and how much of the photo each of these is. */
+function perhaps(guesses) {
+  if (!guesses?.length) return null;
+  const shares = guesses.slice(0, GUESSES).map(({ name, area }) => `${name} ${area < 0.001 ? "< 0.1 %" : percent(area, 1)}`);
+  return h("p", { className: "help perhaps" }, `Not sure enough for a name. Nearest to: ${shares.join(", ")}.`);
 }
 
 const FORMATS = [

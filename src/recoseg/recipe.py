@@ -52,8 +52,10 @@ class Recipe:
         denseclip: multiply by the language saliency at inference (step 9).
         gain: slope of the language saliency, sigmoid(gain * cosine).
         visual_gain: slope of the visual evidence at inference, sigmoid(visual_gain * cosine).
-        centre: take a concept's median cosine over the archive off its cosines at inference, so
-            that none wins because it is near to everything.
+        centre: take a concept's median cosine over photos of everything off its cosines at
+            inference, so that none wins because it is near to everything.
+        smooth: sharpness with which ReCo's cosines are averaged over those pixels of the image that
+            are alike to the encoder (``recoseg.segmenting.smoothing``); 0 for not at all.
         debias: share of a concept's mean cosine over the image that is taken off its language map
             at inference, 0 to 1: the scene as a whole says less than what differs within it.
         crf: the refinement's settings.
@@ -84,6 +86,7 @@ class Recipe:
     gain: float = 10.0
     visual_gain: float = 1.0
     centre: bool = False
+    smooth: float = 0.0
     debias: float = 0.0
     crf: CRF = field(default_factory=CRF)
     confidence_temperature: float | None = None
@@ -104,11 +107,15 @@ class Recipe:
         for name, allowed in (("archive_resize", RESIZES), ("cosegmenter", COSEGMENTERS)):
             if (value := getattr(self, name)) not in allowed:
                 raise RecipeError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
-        if self.confidence_temperature is not None:
-            check_positive("confidence_temperature", self.confidence_temperature)
+        for name, off in (("confidence_temperature", None), ("smooth", 0)):
+            if getattr(self, name) != off:
+                check_positive(name, getattr(self, name))
         check_fields(self, RecipeError)
         if not 0 <= self.debias <= 1:
             raise RecipeError(f"debias must lie between 0 and 1, not {self.debias!r}.")
+        self._check_lists()
+
+    def _check_lists(self) -> None:
         object.__setattr__(self, "contexts", tuple(self.contexts))
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
         if not self.scales or not all(0.1 <= scale <= 8 for scale in self.scales):
@@ -199,7 +206,9 @@ LITE = Recipe(
     k=30,
     archive_size=320,
     scales=(1.0, 3.0),
+    visual_gain=1.5,
     centre=True,
+    smooth=12.0,
     crf=CRF(temperature=0.07),
     confidence_temperature=0.04,
 )

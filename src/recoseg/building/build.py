@@ -158,9 +158,15 @@ class Builder:
 
     @functools.cached_property
     def sample(self) -> Sample | None:
-        """Some of the archive, encoded when first asked for; None if the recipe needs none."""
-        if self.index is None or not self.recipe.centre:
+        """The models' own pixels, or else of the archive; None if the recipe needs none.
+
+        None as well if there is no archive: a concept's own images do then.
+        """
+        if not self.recipe.centre:
             return None
+        own = Sample.of_models(self.models)
+        if own is not None or self.index is None:
+            return own
         return Sample.of_archive(self.index, self.models, self.recipe)
 
     def _texts(self, wanted: Sequence[Request]) -> dict[str, Tensor]:

@@ -94,7 +94,7 @@ def refer(
         text: (d1,) unit text vector.
         contexts: concepts whose references are eliminated.
         models: the recipe's models.
-        sample: of the archive, for a recipe that centres; None for the concept's own images.
+        sample: of photos of everything, for a recipe that centres; None for the concept's own.
     """
     recipe = material.recipe
     seen = Sample.of(material.squares, models)

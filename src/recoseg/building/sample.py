@@ -1,4 +1,4 @@
-"""Even sample of an archive's images, without labels."""
+"""Pixels of photos of everything, without labels: what a concept's cosines usually are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recoseg.errors import ArchiveError, ImageError
 from recoseg.index.index import Index
 from recoseg.io.images import RGB
 from recoseg.io.squares import cut_square, least_side
-from recoseg.models.base import batch, encode_shared
+from recoseg.models.base import TypicalPixels, batch, encode_shared
 from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
 from recoseg.similarity import cosine_map
@@ -32,7 +32,7 @@ def spread(ids: Sequence[str], count: int) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """The two maps of m images, by batches.
+    """The two maps of m images, by batches; pixels without their images are one of many rows.
 
     Attributes:
         dense: (b, d1, h1, w1) each, of the dense language-image model.
@@ -51,6 +51,15 @@ class Sample:
             for i in range(0, len(squares), _BATCH)
         ]
         return cls(tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))
+
+    @classmethod
+    def of_models(cls, models: Models) -> Sample | None:
+        """The pixels that the models bring with them; None unless both do."""
+        dense, encoder = models.dense, models.encoder
+        if not isinstance(dense, TypicalPixels) or not isinstance(encoder, TypicalPixels):
+            return None
+        maps = (m.typical_pixels().T[None, :, :, None] for m in (dense, encoder))
+        return cls(*((m,) for m in maps))
 
     @classmethod
     def of_archive(cls, index: Index, models: Models, recipe: Recipe) -> Sample:

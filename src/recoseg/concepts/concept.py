@@ -45,8 +45,8 @@ class Concept:
         evidence: what the reference was made from; None if it was not kept.
         thresholds: the same at each of ``STRICTNESSES``, whatever ``threshold`` is; None if
             never calibrated.
-        medians: of the cosines of an archive's pixels with ``text`` and with ``reference``; None
-            if the recipe does not centre.
+        medians: of the cosines of pixels of photos of everything with ``text`` and with
+            ``reference``; None if the recipe does not centre.
         guide: (d1,) unit mean of the seeds in the dense language-image model's map, in the space of
             ``text``; None if the recipe co-segments the encoder's pixels.
         group: the name of what it is a kind of; None if of nothing.

@@ -119,6 +119,8 @@ def _encoding(segmenter: Segmenter) -> object:
     settings = (
         (recipe.image_size, recipe.scales, recipe.tiles),
         (recipe.gain, recipe.visual_gain, recipe.debias),
+        # Only ReCo's maps are smoothed, both together.
+        (recipe.smooth, segmenter.scorer().roles) if recipe.smooth else (),
     )
     # Maps of concepts without names depend on the bank's others, so that they are not shared.
     nameless = any(concept.nameless for concept in segmenter.bank.concepts)

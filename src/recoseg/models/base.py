@@ -87,6 +87,15 @@ class InnerMap(Protocol):
 
 
 @runtime_checkable
+class TypicalPixels(Protocol):
+    """Optional: a model that brings pixels of photos of everything with it."""
+
+    def typical_pixels(self) -> Tensor:
+        """(m, d) unit vectors in the space of ``dense`` or ``features``."""
+        ...
+
+
+@runtime_checkable
 class SizedInput(Protocol):
     """Optional: a model that needs no image larger than its own input.
 

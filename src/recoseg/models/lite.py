@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from recoseg.errors import InputError, MissingWeights
 from recoseg.io.images import RGB, square, to_tensor
-from recoseg.models import alignment, efficientnet
+from recoseg.models import alignment, efficientnet, typical
 from recoseg.models.alignment import Alignment
 from recoseg.models.minilm import MiniLM
 from recoseg.models.weights import digest
@@ -150,6 +150,11 @@ class Lite:
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """T texts to unit vectors (T, 1280) in the visual space."""
         return self._head.directions(self._text.embed(texts))
+
+    def typical_pixels(self) -> Tensor:
+        """(m, 1280) unit vectors of one pixel in each of m photos of everything."""
+        raw = typical.read(self.id).to(self.device)
+        return unit(raw - self._head.visual_mean)
 
 
 def load_trunk(weights: Path, device: str | torch.device = "cpu") -> nn.Module:

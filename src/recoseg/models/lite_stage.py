@@ -7,10 +7,12 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
+from recoseg.models import typical
 from recoseg.models.lite import IMAGE_WEIGHTS, Lite, load_trunk, run_trunk, split_trunk
+from recoseg.similarity import unit
 
 _VERSION = "lite:16 1: stage 5, (x - 127) / 128"
-_STAGES = 5
+STAGES = 5
 
 
 class LiteStage:
@@ -32,7 +34,7 @@ class LiteStage:
     def load(cls, device: str | torch.device = "cpu") -> LiteStage:
         """Load from the installed package; MissingWeights if it is absent or not as expected."""
         weights = IMAGE_WEIGHTS.find()
-        early, _ = split_trunk(load_trunk(weights, device), _STAGES)
+        early, _ = split_trunk(load_trunk(weights, device), STAGES)
         digest = hashlib.sha256(f"{_VERSION}\n{IMAGE_WEIGHTS.sha256}".encode()).hexdigest()
         return cls(early, digest)
 
@@ -45,5 +47,9 @@ class LiteStage:
         """``joint.dense`` and ``features`` from one pass if ``joint`` is ``lite``; else None."""
         if not isinstance(joint, Lite):
             return None
-        dense, features = joint.dense_and_stage(images, _STAGES)
+        dense, features = joint.dense_and_stage(images, STAGES)
         return dense, features
+
+    def typical_pixels(self) -> Tensor:
+        """(m, 120) unit features of one pixel in each of m photos of everything."""
+        return unit(typical.read(self.id)).to(self.device)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from recoseg.errors import InputError
@@ -15,6 +16,7 @@ from recoseg.io.progress import Step, quiet_step
 from recoseg.models.base import encode_shared
 from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
+from recoseg.segmenting.smoothing import smooth
 from recoseg.segmenting.tiling import CELL, Tiling, blended
 from recoseg.similarity import cosine_map, upsample
 
@@ -107,7 +109,8 @@ class Scorer:
     def __call__(self, image: RGB, step: Step = quiet_step) -> ScoreMaps:
         """Maps of a uint8 (H, W, 3) image of any size; ``step`` is called after each encoding.
 
-        The whole image is encoded at each of the recipe's scales. With the recipe's ``tiles``, one
+        The whole image is encoded at each of the recipe's scales; if the recipe smooths, and there
+        are references, pixels are alike by the features of the largest. With ``tiles``, an image
         whose short side is at least 1280 pixels is also encoded in overlapping tiles at that size.
         The cosines of all are averaged: tiles and large scales bring detail, the small one the
         context.
@@ -116,17 +119,21 @@ class Scorer:
             InputError: it is too large to be encoded as it is, as a recipe without ``image_size``
                 asks.
         """
-        cosines = []
-        for scale in self.recipe.scales:
-            cosines.append(self._encode(self._whole(image, scale)))
+        recipe, cosines, features = self.recipe, [], None
+        for scale in recipe.scales:
+            pair, seen = self._encode(self._whole(image, scale))
+            features = seen if scale == max(recipe.scales) else features
+            cosines.append(pair)
             step()
         if self._tiles(image):
             cosines.append(self._tiled(image, step))
-        language = _above(_mean([pair[0] for pair in cosines]), self.text_levels)
+        language, visual = (_mean([pair[side] for pair in cosines]) for side in (0, 1))
+        if recipe.smooth and features is not None:
+            language, visual = _smoothed(language, visual, features, recipe.smooth)
+        language = _above(language, self.text_levels)
         if language is not None and self.texts is not None:
             language = _impartial(language, self.texts)
-        visual = _above(_mean([pair[1] for pair in cosines]), self.reference_levels)
-        recipe = self.recipe
+        visual = _above(visual, self.reference_levels)
         if language is not None:
             scene = language.mean(dim=(1, 2), keepdim=True)
             language = torch.sigmoid(recipe.gain * (language - recipe.debias * scene))
@@ -148,21 +155,22 @@ class Scorer:
         target = max(CELL, round(height * shrink)), max(CELL, round(width * shrink))
         return images.to_tensor(images.resize(image, target))[None]
 
-    def _encode(self, pixels: Tensor) -> Pair:
-        """Cosines (C, h, w) with the texts and (C, h', w') with the references."""
+    def _encode(self, pixels: Tensor) -> tuple[Pair, Tensor | None]:
+        """Cosines (C, h, w) with the texts and (C, h', w') with the references, and features."""
         if self.references is None:
             dense, features = self.models.dense.dense(pixels), None
         elif self.texts is None:
             dense, features = None, self.models.encoder.features(pixels)
         else:
             dense, features = encode_shared(self.models.dense, self.models.encoder, pixels)
-        return _cosines(dense, self.texts), _cosines(features, self.references)
+        pair = _cosines(dense, self.texts), _cosines(features, self.references)
+        return pair, None if features is None else features[0]
 
     def _tiled(self, image: RGB, step: Step = quiet_step) -> Pair:
         pixels = images.to_tensor(images.resize(image, _grid(image)))[None]
 
         def see(tile: Tensor) -> list[Tensor]:
-            return [cosines for cosines in self._encode(tile) if cosines is not None]
+            return [cosines for cosines in self._encode(tile)[0] if cosines is not None]
 
         maps = iter(blended(pixels, TILING, see, step))
         language = None if self.texts is None else next(maps)
@@ -198,6 +206,20 @@ def _above(cosines: Tensor | None, levels: Tensor | None) -> Tensor | None:
     if cosines is None or levels is None:
         return cosines
     return cosines - levels.to(cosines)[:, None, None]
+
+
+def _smoothed(
+    language: Tensor | None, visual: Tensor | None, features: Tensor, sharpness: float
+) -> Pair:
+    """Both maps, averaged over the cells of the language map's grid, the coarser one."""
+    if visual is None:
+        return language, visual
+    if language is None:
+        return None, smooth(visual, features, sharpness)
+    cells, pixels = ((int(m.shape[-2]), int(m.shape[-1])) for m in (language, visual))
+    both = torch.cat([language, F.adaptive_avg_pool2d(visual, cells).to(language)])
+    found = smooth(both, features.to(language), sharpness, pixels)
+    return found[: len(language)], found[len(language) :].to(visual)
 
 
 def _impartial(language: Tensor, texts: Tensor) -> Tensor:

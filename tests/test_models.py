@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from skimage import data
 
 from recoseg.errors import InputError, MissingWeights, UnknownModel
-from recoseg.models import alignment, catalogue, ids, lite, prompts, registry
+from recoseg.models import alignment, catalogue, ids, lite, prompts, registry, typical
 from recoseg.models.base import InnerMap, SharedPass, input_size
 from recoseg.models.lite import HEAD_FILE, IMAGE_WEIGHTS, TEXT_WEIGHTS, Lite, load_trunk
 from recoseg.models.registry import Models
@@ -77,6 +77,22 @@ class TestLite:
         expected = torch.nn.functional.normalize(expected, dim=0)
         found = real.embed_texts(["a fire hydrant"])[0].double()
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
+
+    def test_typical_pixels_are_unit_vectors_of_many_photos(self, real):
+        stage = registry.load("lite:16", "cpu")
+        for model, dim in ((real, 1280), (stage, 120)):
+            pixels = model.typical_pixels()
+            assert pixels.shape == (768, dim)
+            torch.testing.assert_close(pixels.norm(dim=1), torch.ones(768))
+            assert len(pixels.unique(dim=0)) > 760
+
+    def test_missing_and_damaged_pixels_are_told(self, tmp_path):
+        for name in ("absent", "damaged"):
+            file = tmp_path / name
+            if name == "damaged":
+                file.write_bytes(typical.FILE.read_bytes()[:-100])
+            with pytest.raises(MissingWeights, match="reinstall recoseg"):
+                typical.read("lite", file)
 
     def test_another_head_is_another_fingerprint(self, real, tmp_path):
         head = load_file(HEAD_FILE)
@@ -352,7 +368,7 @@ def test_the_finer_stage_is_what_the_whole_network_computes_on_its_way():
     from recoseg.models.base import PatchEncoder
     from recoseg.models.lite import IMAGE_WEIGHTS, load_trunk
 
-    stage = registry.load_encoder("lite:16")
+    stage = registry.load("lite:16", "cpu")
     assert isinstance(stage, PatchEncoder)
     assert stage.fingerprint != registry.load("lite").fingerprint
     images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -371,7 +387,7 @@ def test_the_finer_stage_is_what_the_whole_network_computes_on_its_way():
 def test_the_finer_stage_and_the_whole_network_share_one_pass():
     from recoseg.models.base import encode_shared
 
-    lite, stage = registry.load_joint("lite"), registry.load_encoder("lite:16")
+    lite, stage = registry.load_joint("lite"), registry.load("lite:16", "cpu")
     images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     passes = []
     hook = next(lite._trunk.children()).register_forward_hook(lambda *_: passes.append(1))

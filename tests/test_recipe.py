@@ -33,6 +33,7 @@ WRONG = {
     "gain": "10",
     "visual_gain": "1",
     "centre": "yes",
+    "smooth": "12",
     "debias": "0.2",
     "crf": "strong",
     "confidence_temperature": False,

@@ -123,6 +123,32 @@ def test_banks_keep_medians_and_guides_and_old_ones_have_none(models, tmp_path):
     assert old.medians.tolist() == [[0.0], [0.0]]
 
 
+class Experienced(Toy):
+    """Brings pixels of its own, in which every colour is as frequent."""
+
+    def typical_pixels(self):
+        return unit(torch.eye(self.dim).repeat(3, 1))
+
+
+def test_pixels_that_the_models_bring_take_the_place_of_the_archives():
+    toy = Experienced()
+    nets = Models(toy, toy, toy)
+    # An archive of one colour only, which cannot bend what is usual.
+    memory = Listed({f"red{i}.png": picture("red") for i in range(6)}, toy)
+    bank = build(["red", "blue"], memory, nets, CENTRED.replace(ce=False))
+    examples = {"red": [picture("white", "red"), picture("black", "red")]}
+    alone = build([], None, nets, CENTRED.replace(ce=False), examples=examples)
+    for concept in (*bank.concepts, *alone.concepts):
+        for vector, median in zip((concept.text, concept.reference), concept.medians, strict=True):
+            expected = (unit(torch.eye(toy.dim)) @ unit(vector)).sort().values
+            assert float(expected[0]) <= median <= float(expected[-1])
+            assert median == pytest.approx(float(expected.repeat(3).median()), abs=1e-6)
+    assert bank["blue"].medians[1] == pytest.approx(bank["red"].medians[1])
+    half = Models(toy, toy, Toy())
+    assert Sample.of_models(half) is None
+    assert Sample.of_models(nets).dense[0].shape == (1, toy.dim, 3 * toy.dim, 1)
+
+
 class Finer(Toy):
     """An encoder of twice the resolution, whose features are others than the dense map's."""
 

@@ -174,7 +174,7 @@ def test_tiles_cover_every_pixel_and_overlap(rows, columns):
 def test_the_tiled_map_of_a_repeated_cell_has_no_seams(encoder):
     image = np.tile(noise(32, 32), (40, 47, 1))
     score = scorer(encoder=encoder())
-    whole = score._encode(images.to_tensor(image)[None])
+    whole, _ = score._encode(images.to_tensor(image)[None])
     for tiled, expected in zip(score._tiled(image), whole, strict=True):
         assert tiled.shape == expected.shape
         assert torch.allclose(tiled, expected, atol=1e-5)
@@ -182,7 +182,7 @@ def test_the_tiled_map_of_a_repeated_cell_has_no_seams(encoder):
 
 def test_tiles_are_put_where_they_were_cut():
     image, score = noise(1280, 1312), scorer()
-    whole = score._encode(images.to_tensor(image)[None])
+    whole, _ = score._encode(images.to_tensor(image)[None])
     for tiled, expected in zip(score._tiled(image), whole, strict=True):
         assert torch.allclose(tiled, expected, atol=1e-5)
 
@@ -210,7 +210,7 @@ def test_what_a_network_makes_of_a_tiles_border_is_faded_out():
     image = np.full((1280, 1280, 3), COLOURS["red"], np.uint8)
     tiled = scorer(dense=Positional())._tiled(image)[1]
     steps = max(tiled.diff(dim=1).abs().max(), tiled.diff(dim=2).abs().max())
-    alone = scorer(dense=Positional())._encode(images.to_tensor(image[:TILE, :TILE])[None])[1]
+    alone = scorer(dense=Positional())._encode(images.to_tensor(image[:TILE, :TILE])[None])[0][1]
     jump = (alone[:, -1] - alone[:, 0]).abs().max()
     assert steps < jump / 4
 
@@ -224,7 +224,7 @@ def test_tiles_are_used_for_large_images_alone_and_added_to_the_whole():
     image = noise(LARGE, LARGE + 32)
     maps = score(image)
     assert toy.shapes == [(1, 3, 64, 66)] + [(1, 3, TILE, TILE)] * 9
-    mean = (upsample(score._encode(score._whole(image, 1))[0][None], (160, 164))[0]
+    mean = (upsample(score._encode(score._whole(image, 1))[0][0][None], (160, 164))[0]
             + score._tiled(image)[0]) / 2  # fmt: skip
     assert torch.allclose(maps.language, torch.sigmoid(10 * mean), atol=1e-6)
 

@@ -14,7 +14,7 @@ from recoseg.errors import RecipeError
 from recoseg.evaluation.clock import Clock
 from recoseg.evaluation.system_groups import Row, Rows
 from recoseg.io import images
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE, PAPER, Recipe
 from recoseg.segmenting import smoothing
 from recoseg.segmenting.segmenter import Segmenter

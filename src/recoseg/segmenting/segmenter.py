@@ -102,8 +102,7 @@ class Segmenter:
     @property
     def identity(self) -> dict[str, Any]:
         """All that decides a result, of plain JSON types."""
-        settings = self._options.to_dict()
-        del settings["concepts"]
+        settings = {k: v for k, v in self._options.to_dict().items() if k != "concepts"}
         return {
             "bank": self._bank.digest,
             "names": list(self.names),

@@ -39,6 +39,7 @@ def smooth(
     values = maps.flatten(1).T
     rows = max(1, _MOST_WEIGHTS // len(cells))
     parts = [
-        torch.softmax(sharpness * part @ cells.T, dim=1) @ values for part in pixels.split(rows)
+        torch.softmax(sharpness * pixels[i : i + rows] @ cells.T, dim=1) @ values
+        for i in range(0, len(pixels), rows)
     ]
     return torch.cat(parts).T.reshape(count, *size)

@@ -125,6 +125,14 @@ def test_equal_features_give_the_first_pixel(block, dtype):
     assert got.agreement == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("least", [1.0, 0.01, 1e-4])
+def test_a_lead_is_measured_against_the_weights(least):
+    """Context elimination makes weights small, and a small lead among them is no tie."""
+    pixels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # of the two pixels, at right angles
+    weights = least * torch.tensor([[[1.0, 1.0 + 5e-5]]])
+    assert cosegment(pixels.T.reshape(1, 2, 1, 2), weights).seeds.tolist() == [[0, 1]]
+
+
 def test_ties_go_to_the_first_pixel_in_reading_order():
     features = torch.zeros(3, 4, 2, 3)
     features[:, 0] = 1

@@ -49,7 +49,7 @@ def cosegment(
     The support of pixel u by image j is the maximum over its pixels q of
     ``weights[q] * cos(u, q)``; the score of u is the mean support over all n images, its own
     included; the seed of an image is its best-scoring pixel, the first in reading order among
-    those within ``support.TIE`` of the best.
+    those within ``support.TIE`` of the best, in units of the mean of the largest weights.
 
     Args:
         features: (n, d, h, w) of the same concept's images, any scale, finite; on any device.
@@ -72,18 +72,19 @@ def cosegment(
         scores = support.screened(features, weights, block)
     else:
         scores = support.scores(features, weights, block, _precision(features, dtype))
-    return pick_seeds(features, scores)
+    return pick_seeds(features, scores, support.TIE * support.ceiling(weights))
 
 
-def pick_seeds(features: Tensor, scores: Tensor) -> Cosegmentation:
+def pick_seeds(features: Tensor, scores: Tensor, tie: float = support.TIE) -> Cosegmentation:
     """The best-scoring pixel of each image, and the reference that these make.
 
     Args:
         features: (n, d, h, w), any scale.
-        scores: (n, h, w); of pixels within ``support.TIE`` of an image's best the first counts.
+        scores: (n, h, w).
+        tie: of pixels that are so near to their image's best the first counts.
     """
     n, _, _, width = features.shape
-    best = _first_best(scores.flatten(1))
+    best = _first_best(scores.flatten(1), tie)
     seeds = torch.stack([best // width, best % width], dim=1)
     chosen = features.float().flatten(2)[torch.arange(n, device=best.device), :, best]
     return Cosegmentation(
@@ -112,10 +113,10 @@ def move_seeds(found: Cosegmentation, features: Tensor) -> Cosegmentation:
     return replace(found, reference=unit(chosen.mean(dim=0)), agreement=_agreement(chosen))
 
 
-def _first_best(scores: Tensor) -> Tensor:
-    """(n, p) to (n,), the first index within ``support.TIE`` of the row's maximum."""
+def _first_best(scores: Tensor, tie: float) -> Tensor:
+    """(n, p) to (n,), the first index within ``tie`` of the row's maximum."""
     # Equal pixels may differ in the last bit between the kernels of different block shapes.
-    near = scores >= scores.amax(dim=1, keepdim=True) - support.TIE
+    near = scores >= scores.amax(dim=1, keepdim=True) - tie
     return near.int().argmax(dim=1)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recoseg.similarity import unit
 
+# Scores nearer than this, times the mean of the largest weights, are equal: float32 rounding.
 TIE = 1e-6
 # Below this many pixels in all, one pass in float32 is faster than two.
 SCREEN = 5_000
@@ -46,7 +47,7 @@ def screened(features: Tensor, weights: Tensor | None, block: int | None) -> Ten
 
     A first pass in bfloat16 bounds every score from both sides. Only the pixels whose upper bound
     reaches their image's greatest lower bound are scored again in float32, so the maximum of each
-    image and everything within ``TIE`` of it are those of ``scores`` in float32. The others differ
+    image and everything tied with it are those of ``scores`` in float32. The others differ
     from it by at most 0.0122 times the mean over images of the largest weight.
 
     Returns:
@@ -54,13 +55,17 @@ def screened(features: Tensor, weights: Tensor | None, block: int | None) -> Ten
     """
     pixels, own = _pixels(features, weights, torch.float32)
     rough = _all(pixels, own, block, torch.bfloat16)
-    ceiling = 1.0 if own is None else float(own.amax(dim=1).mean())
-    slack = 2 * _BF16_ERROR * ceiling + TIE
+    slack = (2 * _BF16_ERROR + TIE) * ceiling(own)
     candidates = rough >= rough.amax(dim=1, keepdim=True) - slack
     if 2 * int(candidates.sum()) > candidates.numel():
         return _all(pixels, own, block, torch.float32).float().reshape(_grid(features))
     rough[candidates] = _some(pixels, own, candidates)
     return rough.float().reshape(_grid(features))
+
+
+def ceiling(weights: Tensor | None) -> float:
+    """What no score exceeds: the mean over the images of the largest weight, of (n, ...) or 1."""
+    return 1.0 if weights is None else float(weights.flatten(1).amax(dim=1).mean())
 
 
 def screens(features: Tensor) -> bool:

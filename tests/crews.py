@@ -44,6 +44,22 @@ class Marking(Toy):
         return super().embed_images(batch) + 0.01 * place + 0.1 * len(batch)
 
 
+def noted(marks: Path) -> list[int]:
+    """How many batches each process encoded."""
+    return [path.read_text().split().count("batch") for path in marks.iterdir()]
+
+
+def batches(photos: Path) -> int:
+    """Batches of two that a cluster encodes undisturbed: each chunk's different contents."""
+    from recoseg.io.archive import Archive
+
+    total, names = 0, [item.id for item in Archive.open(photos)]
+    for first in range(0, len(names), CHUNK):
+        contents = {(photos / name).read_bytes() for name in names[first : first + CHUNK]}
+        total += -(-len(contents - {b"no image"}) // 2)
+    return total
+
+
 def main(photos: str, out: str, marks: str, address: str) -> None:
     """Index on a cluster, slowly."""
     from recoseg.cluster.engine import RayCluster

@@ -29,10 +29,10 @@ from recoseg.concepts.bank import EVERYDAY
 from recoseg.errors import InputError, RecosegError
 from recoseg.index import parts, update
 from recoseg.index.index import Index
-from recoseg.io.archive import Archive
 from recoseg.learning.pseudolabels import make_pseudo_labels
 from recoseg.runs import batch, make
 from recoseg.runs.inputs import gather
+from tests import crews
 from tests.crews import CHUNK, ROWS, Marking
 from tests.pupils import NAMES, PLAN, colour_segmenter
 from tests.test_make import files_of, scenes_in, segment
@@ -91,16 +91,6 @@ def build(photos: Path, out: Path, marks: Path, cluster=None, delay: float = 0.0
     return Index.build(photos, out, model=model, batch_size=2, progress=False, cluster=cluster)
 
 
-def undisturbed(photos: Path) -> int:
-    """Batches of two that a cluster encodes: each chunk's different contents."""
-    total, ids = 0, Archive.open(photos).relist()
-    names = [item.id for item in ids]
-    for first in range(0, len(names), CHUNK):
-        contents = {(photos / name).read_bytes() for name in names[first : first + CHUNK]}
-        total += -(-len(contents - {b"no image"}) // 2)
-    return total
-
-
 def add_node(nodes: Cluster, cpus: int) -> object:
     return nodes.add_node(num_cpus=cpus, object_store_memory=STORE)
 
@@ -119,7 +109,7 @@ def beside(
 
 def wait_for(marks: Path, batches: int) -> None:
     end = time.monotonic() + 60
-    while sum(noted(path).count("batch") for path in marks.iterdir()) < batches:
+    while sum(crews.noted(marks)) < batches:
         assert time.monotonic() < end, "the cluster does not work"
         time.sleep(0.01)
 
@@ -151,8 +141,8 @@ def test_a_killed_driver_costs_what_was_in_flight(nodes, cluster, photos, plain,
     assert bytes_of(made) == plain
     # What was whole: parts, and what was committed of them.
     whole = left + committed // CHUNK
-    batches = sum(noted(path).count("batch") for path in again.iterdir())
-    assert batches <= undisturbed(photos) - 3 * whole + 6
+    batches = sum(crews.noted(again))
+    assert batches <= crews.batches(photos) - 3 * whole + 6
 
 
 def test_the_command_line_indexes_on_a_cluster(nodes, cluster, tmp_path):
@@ -212,8 +202,10 @@ def test_a_killed_worker_costs_its_block(cluster, photos, plain, tmp_path, marks
 
     made = beside(work, marks, 20, kill)
     assert bytes_of(made) == plain
-    batches = sum(noted(path).count("batch") for path in marks.iterdir())
-    assert batches <= undisturbed(photos) + 3, "more than the killed worker's block was done again"
+    batches = sum(crews.noted(marks))
+    assert batches <= crews.batches(photos) + 3, (
+        "more than the killed worker's block was done again"
+    )
 
 
 def test_a_lost_node_costs_its_blocks(nodes, cluster, photos, plain, tmp_path, marks):
@@ -280,7 +272,7 @@ def test_a_worker_killed_while_it_segments_costs_its_block(cluster, tmp_path, ma
     outcomes = beside(work, marks, 3, kill)
     assert [outcome.state for outcome in outcomes] == ["done"] * 11 + ["failed"]
     assert files_of(tmp_path / "made") == files_of(tmp_path / "plain")
-    done = sum(noted(path).count("batch") for path in marks.iterdir())
+    done = sum(crews.noted(marks))
     assert done <= 12 + 2
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.errors import ArchiveError
-from recoseg.io import filetypes, images, imported
+from recoseg.io import filetypes, images, imported, remote
 from recoseg.io.images import RGB
 from recoseg.io.named_files import FileListSource
 from recoseg.io.sources import FolderSource, ImageSource, Item, Listing, Skipped
@@ -38,14 +38,17 @@ class Archive:
         Args:
             source: a folder (searched recursively; if it holds no image files but tar files,
                 those), a list file (``.txt`` or ``.lst``), a ``.tar`` file, a pattern of tar
-                files (``"shards/*.tar"``), or a sequence of image files or of tar files.
+                files (``"shards/*.tar"``), a URL of a folder or of tar files that fsspec opens
+                (``"s3://bucket/photos"``), or a sequence of image files or of tar files.
 
         Raises:
             ArchiveError: there is no such thing, or no image in it.
         """
         if isinstance(source, Archive):
             return source
-        if isinstance(source, str | Path):
+        if isinstance(source, str) and remote.is_url(source):
+            archive = cls(remote.open_url(source))
+        elif isinstance(source, str | Path):
             archive = _one(_absolute(source))
         else:
             archive = cls(_several([_absolute(path) for path in source]))
@@ -59,6 +62,9 @@ class Archive:
             return cls(FolderSource(_path_of(description)))
         if kind == "list":
             return cls(FileListSource(list_file=_path_of(description)))
+        if kind in remote.KINDS:
+            make = remote.RemoteFolder if kind == remote.KINDS[0] else remote.RemoteTars
+            return cls(make(_path_of(description)))
         if kind == imported.KIND:
             inner = description.get("photos")
             photos = cls.reopen(inner).reader if isinstance(inner, Mapping) else None

@@ -28,6 +28,13 @@ from recoseg.io.walking import matching, open_regular, walk
 WILD = "*?["
 
 
+class Members(NamedTuple):
+    """Offset and size of each image in a tar file, and what is no plain member."""
+
+    places: dict[str, tuple[int, int]]
+    problems: list[Skipped]
+
+
 class _Shard(NamedTuple):
     """Members of a tar file with their offsets, and the file's state when they were read."""
 
@@ -115,24 +122,29 @@ class TarSource:
 
 
 def _headers(path: str, shard: str, state: tuple[int, int, int, int]) -> _Shard:
+    with open_regular(path) as stream, tarfile.open(path, "r:", stream) as tar:
+        return _Shard(state, *read_headers(tar, shard))
+
+
+def read_headers(tar: tarfile.TarFile, shard: str) -> Members:
+    """The images of an opened tar file, whose id is ``shard``."""
     members: dict[str, tuple[int, int]] = {}
     problems: dict[str, Skipped] = {}
-    with open_regular(path) as stream, tarfile.open(path, "r:", stream) as tar:
-        try:
-            for member in tar:
-                if not _wanted(member.name):
-                    continue
-                id = f"{shard}/{to_id(posixpath.normpath(member.name).lstrip('/'))}"
-                members.pop(id, None)
-                problems.pop(id, None)
-                if member.isreg() and not member.issparse():
-                    members[id] = (member.offset_data, member.size)
-                elif not member.isdir():
-                    problems[id] = Skipped(id, f"{id} is a link or has holes, not a plain member")
-        # A torn shard still gives the members before the tear.
-        except (OSError, tarfile.TarError) as error:
-            problems[shard] = Skipped(shard, f"{shard} is damaged or cut short ({cause(error)})")
-    return _Shard(state, members, list(problems.values()))
+    try:
+        for member in tar:
+            if not _wanted(member.name):
+                continue
+            id = f"{shard}/{to_id(posixpath.normpath(member.name).lstrip('/'))}"
+            members.pop(id, None)
+            problems.pop(id, None)
+            if member.isreg() and not member.issparse():
+                members[id] = (member.offset_data, member.size)
+            elif not member.isdir():
+                problems[id] = Skipped(id, f"{id} is a link or has holes, not a plain member")
+    # A torn shard still gives the members before the tear.
+    except (OSError, tarfile.TarError) as error:
+        problems[shard] = Skipped(shard, f"{shard} is damaged or cut short ({cause(error)})")
+    return Members(members, list(problems.values()))
 
 
 def _wanted(name: str) -> bool:

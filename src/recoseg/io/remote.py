@@ -1,0 +1,210 @@
+"""Image sources behind a URL that fsspec opens (``s3://``, ``gs://``, ``memory://`` and others)."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+import threading
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from recoseg.errors import ArchiveError, optional_import
+from recoseg.io.images import SUFFIXES, printable
+from recoseg.io.sources import MAX_BYTES, Item, Listing, Skipped, from_id, listing, to_id
+from recoseg.io.tars import WILD, Members, read_headers
+
+KINDS = ("remote", "remote tar")
+# What file systems call the time of a change, and what else changes with a content.
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "timeModified", "created")
+_TAGS = ("ETag", "etag", "md5Hash", "generation", "checksum", "ino")
+# Bytes fetched at a time while the headers of a tar file are read.
+_STEP = 2**18
+
+
+def is_url(source: str) -> bool:
+    """Whether it names a place that is not on a drive of this machine."""
+    return "://" in source
+
+
+class RemoteFolder:
+    """Every image file below a URL, whose suffix says that it is one; dots at the start hide."""
+
+    kind = KINDS[0]
+
+    def __init__(self, url: str) -> None:
+        """Open the file system; ArchiveError if that takes a package that is not there."""
+        self.url, self.files = url, _file_system(url)
+        self.base = str(self.files._strip_protocol(_fixed(url))).rstrip("/")
+
+    @property
+    def where(self) -> str:
+        """The URL."""
+        return printable(self.url)
+
+    def describe(self) -> dict[str, Any]:
+        """Kind and URL; what opens it (keys, regions) is in the environment and not kept."""
+        return {"kind": self.kind, "path": self.url}
+
+    def scan(self) -> Listing:
+        """Ask for the names, sizes and times of all files below the URL."""
+        items, others = list[Item](), list[str]()
+        for name, info in self._found():
+            suffix = PurePosixPath(name).suffix.lower()
+            if suffix in SUFFIXES:
+                items.append(Item(to_id(name), *_state(info)))
+            else:
+                others.append(suffix)
+        return listing(items, (), others)
+
+    def read(self, id: str) -> bytes:
+        """The bytes of a file."""
+        return self._part(from_id(id), id, 0, None)
+
+    def _found(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        try:
+            look = self.files.glob if set(self.url) & set(WILD) else self.files.find
+            found = look(self.files._strip_protocol(self.url), detail=True)
+        # Every file system has errors of its own.
+        except Exception as error:
+            raise ArchiveError(
+                f"{self.where} cannot be listed ({_reason(error)}); check the address, and what "
+                "the environment says of keys and regions."
+            ) from error
+        for path, info in sorted(found.items()):
+            name = str(path)[len(self.base) :].lstrip("/") or PurePosixPath(path).name
+            if info.get("type") == "file" and not any(p[0] == "." for p in name.split("/") if p):
+                yield name, info
+
+    def _path(self, name: str) -> str:
+        return self.base if self.base.endswith(f"/{name}") else f"{self.base}/{name}"
+
+    def _part(self, name: str, id: str, start: int, size: int | None) -> bytes:
+        stop = start + (MAX_BYTES + 1 if size is None else size)
+        try:
+            data: bytes = self.files.cat_file(self._path(name), start=start, end=stop)
+        except Exception as error:
+            raise ArchiveError(
+                f"{id} cannot be read from {self.where} ({_reason(error)}); restore it, or update "
+                "the index with `recoseg index`."
+            ) from error
+        if len(data) > MAX_BYTES:
+            raise ArchiveError(f"{id} is over the limit of {MAX_BYTES >> 20} MiB; shrink it.")
+        if size is not None and len(data) < size:
+            raise ArchiveError(f"{id} is cut short in {self.where}; restore the file.")
+        return data
+
+
+class RemoteTars(RemoteFolder):
+    """Images in the tar files of a URL: one, a pattern, or all below; ids as in ``TarSource``."""
+
+    kind = KINDS[1]
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._known: dict[str, Members] = {}
+        self._lock = threading.Lock()
+
+    def scan(self) -> Listing:
+        """Read the headers of every tar file that is there now."""
+        items, problems = list[Item](), list[Skipped]()
+        for name, info in self._found():
+            if not name.endswith(".tar"):
+                continue
+            state = _state(info)
+            self._known.pop(name, None)
+            try:
+                members = self._members(name)
+            except ArchiveError as error:
+                problems.append(Skipped(to_id(name), str(error)))
+                continue
+            problems.extend(members.problems)
+            items += [Item(id, size, *state[1:]) for id, (_, size) in members.places.items()]
+        return listing(items, problems, ())
+
+    def read(self, id: str) -> bytes:
+        """The bytes of a member; ArchiveError if it or its tar file is gone."""
+        parts = id.split("/")
+        for end in range(1, len(parts)):
+            if parts[end - 1].endswith(".tar"):
+                name = from_id("/".join(parts[:end]))
+                place = self._members(name).places.get(id)
+                if place is not None:
+                    return self._part(name, id, *place)
+        raise ArchiveError(
+            f"{id} is no longer in {self.where}; restore it, or update the index with `recoseg "
+            "index`."
+        )
+
+    def _members(self, name: str) -> Members:
+        with self._lock:
+            if name not in self._known:
+                try:
+                    with (
+                        self.files.open(self._path(name), "rb", block_size=_STEP) as stream,
+                        tarfile.open(fileobj=stream, mode="r:") as tar,
+                    ):
+                        self._known[name] = read_headers(tar, to_id(name))
+                except Exception as error:
+                    raise ArchiveError(
+                        f"{printable(name)} cannot be read as a plain tar file ({_reason(error)}); "
+                        "if it is compressed, unpack it."
+                    ) from error
+            return self._known[name]
+
+
+def open_url(url: str) -> RemoteFolder:
+    """The images below a URL, or those in its tar files if it has no others."""
+    if urllib.parse.urlsplit(url).password:
+        raise ArchiveError(
+            "the address holds a password, which the index would keep; leave it out and give it by "
+            "the environment."
+        )
+    if url.endswith(".tar"):
+        return RemoteTars(url)
+    folder = RemoteFolder(url)
+    found = folder.scan()
+    return RemoteTars(url) if not found.items and found.others.get(".tar") else folder
+
+
+def _file_system(url: str) -> Any:
+    with optional_import("an archive behind a URL needs fsspec", "remote", ArchiveError):
+        import fsspec
+    try:
+        return fsspec.core.url_to_fs(_fixed(url))[0]
+    except ImportError as error:
+        raise ArchiveError(
+            f"{printable(url)} needs a package that is not installed ({error}); for example s3fs "
+            "for s3:// and gcsfs for gs://."
+        ) from error
+    except Exception as error:
+        raise ArchiveError(
+            f"{printable(url)} cannot be opened ({_reason(error)}); check the address."
+        ) from error
+
+
+def _fixed(url: str) -> str:
+    """The URL up to the first part that is a pattern, or up to the folder of a tar file."""
+    scheme, _, path = url.partition("://")
+    parts = path.split("/")
+    fixed = next((i for i, part in enumerate(parts) if set(part) & set(WILD)), None)
+    if fixed is None and path.endswith(".tar"):
+        fixed = len(parts) - 1
+    return f"{scheme}://{'/'.join(parts[:fixed])}"
+
+
+def _state(info: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """Size, time of change twice, and a number that changes with the content, as far as told."""
+    told = next((info[name] for name in _TIMES if info.get(name) is not None), 0)
+    if isinstance(told, str):
+        told = datetime.fromisoformat(told)
+    seconds = told.timestamp() if isinstance(told, datetime) else float(told)
+    tags = repr([info.get(name) for name in _TAGS]).encode()
+    number = int.from_bytes(hashlib.sha256(tags).digest()[:7], "big")
+    return int(info.get("size") or 0), int(seconds * 1e9), int(seconds * 1e9), number
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

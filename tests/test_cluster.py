@@ -108,7 +108,7 @@ def beside(
 
 
 def wait_for(marks: Path, batches: int) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while sum(crews.noted(marks)) < batches:
         assert time.monotonic() < end, "the cluster does not work"
         time.sleep(0.01)
@@ -319,6 +319,14 @@ def test_a_block_that_ends_every_worker_is_one_sentence(cluster, monkeypatch):
 
     with pytest.raises(RecosegError, match="a block of work ended its worker 2 times"):
         list(cluster.map(die, [1]))
+
+
+def test_a_gpu_that_no_node_has_is_one_sentence(nodes):
+    with (
+        pytest.raises(RecosegError, match="the cluster has no GPU"),
+        RayCluster.connect(gpus=True),
+    ):
+        pass
 
 
 def test_what_cannot_be_sent_is_one_sentence(cluster):

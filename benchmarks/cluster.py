@@ -2,10 +2,11 @@
 
     python benchmarks/cluster.py --out benchmarks/results/cluster.json
 
-Speed: photos are indexed with ``lite`` by a node of one processor and by two such nodes, in turn, and
-the index must be that of a run without Ray, byte for byte. Kills: photos are indexed by two nodes with
-a small slow model while a worker, a node or the driver is killed at a random moment, or a node joins;
-rows that the index then lacks or has twice are counted, and batches that were encoded again.
+Speed: photos are indexed with ``lite`` by a node of one processor and by two such nodes, in turn,
+and the index must be that of a run without Ray, byte for byte. Kills: photos are indexed by two
+nodes with a small slow model while a worker, a node or the driver is killed at a random moment, or
+a node joins; rows that the index then lacks or has twice are counted, and batches that were encoded
+again.
 """
 
 from __future__ import annotations
@@ -44,18 +45,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=5, help="of each kind")
     args = parser.parse_args()
-    facts = machine.described()
+    told: dict[str, Any] = machine.described()
+
+    def note(row: dict[str, Any]) -> None:
+        """At once, because a kill too many must not cost what was measured."""
+        print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+        if args.out is not None:
+            args.out.write_text(json.dumps(told, indent=1) + "\n")
+
     with tempfile.TemporaryDirectory() as place:
         nodes = started()
-        speed = speed_up(nodes, Path(place), args.photos, args.rounds)
-        print("  ".join(f"{name} {value}" for name, value in speed.items()), flush=True)
-        table = []
+        told["speed"] = speed_up(nodes, Path(place), args.photos, args.rounds)
+        note(told["speed"])
+        told["kills"] = []
         for kind in ("worker", "node", "driver", "node joins"):
-            table.append({"event": kind, **killed(nodes, Path(place) / kind, kind, args.kills)})
-            print("  ".join(f"{name} {value}" for name, value in table[-1].items()), flush=True)
+            row = killed(nodes, Path(place) / kind, kind, args.kills)
+            told["kills"].append({"event": kind, **row})
+            note(told["kills"][-1])
     stop(nodes)
-    if args.out is not None:
-        args.out.write_text(json.dumps({**facts, "speed": speed, "kills": table}, indent=1) + "\n")
 
 
 def started() -> Any:
@@ -76,9 +83,10 @@ def stop(nodes: Any) -> None:
 
 def speed_up(nodes: Any, place: Path, count: int, rounds: int) -> dict[str, Any]:
     """Seconds to index with one and with two workers, medians of alternating rounds."""
+    from tests.test_spread import bytes_of
+
     from recoseg.index import update
     from recoseg.index.index import Index
-    from tests.test_spread import bytes_of
 
     update.CHUNK = CHUNK
     photos = scenes(place / "photos", count)
@@ -109,6 +117,7 @@ def speed_up(nodes: Any, place: Path, count: int, rounds: int) -> dict[str, Any]
         "seconds, one worker": round(one, 1),
         "seconds, two workers": round(two, 1),
         "times faster": round(one / two, 2),
+        "load, processes that wait for a core": round(os.getloadavg()[0], 1),
         "all times faster": [round(a / b, 2) for a, b in zip(*seconds.values(), strict=True)],
     }
 
@@ -147,10 +156,11 @@ def scenes(folder: Path, count: int) -> Path:
 
 def killed(nodes: Any, place: Path, kind: str, times: int) -> dict[str, int]:
     """What came of ``times`` events of a kind, each at a random moment of an indexing run."""
-    from recoseg.index import update
-    from recoseg.index.index import Index
     from tests import crews
     from tests.test_spread import bytes_of, photos_in
+
+    from recoseg.index import update
+    from recoseg.index.index import Index
 
     update.CHUNK, update.SHARD_ROWS = crews.CHUNK, crews.ROWS
     photos, dice = photos_in(place / "photos", 120), random.Random(0)
@@ -175,8 +185,9 @@ def killed(nodes: Any, place: Path, kind: str, times: int) -> dict[str, int]:
 
 def disturbed(nodes: Any, kind: str, photos: Path, out: Path, marks: Path, moment: int) -> Any:
     """The index of a run to which something happens after so many batches."""
-    from recoseg.index.index import Index
     from tests import crews
+
+    from recoseg.index.index import Index
 
     def work() -> Index:
         model = crews.Marking(marks, 0.05)

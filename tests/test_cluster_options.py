@@ -57,3 +57,21 @@ def test_without_ray_one_sentence_says_what_to_install(monkeypatch, tmp_path):
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 3
     assert "a cluster needs ray; pip install 'recoseg[ray]'." in result.stderr
+
+
+def test_a_cluster_that_does_not_start_is_one_sentence(monkeypatch):
+    import ray
+
+    from recoseg.cluster.engine import RayCluster
+    from recoseg.errors import RecosegError
+
+    def late(*_args, **_more):
+        raise Exception("The current node timed out\n during startup.")
+
+    monkeypatch.setattr(ray, "init", late)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with (
+        pytest.raises(RecosegError, match="'local' \\(The current node timed out during startup"),
+        RayCluster.connect("local"),
+    ):
+        pass

@@ -151,11 +151,12 @@ def _connect(address: str) -> None:
         more = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
     try:
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **more)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    # A node that does not start in time is a bare Exception.
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise RecosegError(
-            f"no Ray cluster answers at {address!r} ({reason}); start one with `ray start --head`, "
-            "or leave the address out."
+            f"no Ray cluster answers at {address!r} ({reason}); start one with `ray start --head` "
+            "and give its address, or try again when the machine is less busy."
         ) from error
 
 

@@ -4,7 +4,8 @@
 
 Rows are synthetic where photos do not matter. Core-seconds are processor time of one thread, the
 least of some runs, because that says more than seconds on a machine that others use, too. Needs 4
-GB of disk and a million files in ``--folder`` for a while, and a quarter of an hour.
+GB of disk and a million files in ``--folder`` for a while, and a quarter of an hour. The tables of
+the page are written anew.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
+import scale_page
 import scale_photos
 import scale_plan
 import scale_rows
@@ -27,11 +29,6 @@ from recoseg.index import update
 from recoseg.index.manifest import NAME
 
 ROOT = Path(__file__).resolve().parents[1]
-MENDED = {
-    "ledger's check": ("ledger's check, row by row", "ledger's check, by its file"),
-    "rows of images": ("rows of images, grouped", "rows of images, counted"),
-    "known files": ("known files, one by one", "known files, by pages"),
-}
 
 
 def main() -> None:
@@ -59,21 +56,11 @@ def main() -> None:
             folder.mkdir()
             spent, size = scale_photos.record(folder, count)
             rows.append(row("record of results", count, spent, size))
-    costs = scale_plan.summary(rows)
-    largest = files[-1]
-    per_photo = (largest["ledger"] + largest["shards"] + largest["manifest"]) / largest["rows"]
-    data = {
-        **facts,
-        "results": rows,
-        "files": files,
-        "per_million": costs,
-        "mended": mended(rows),
-        "stored": round(per_photo, 1),
-        "assumed": scale_plan.ASSUMED,
-        "plan": scale_plan.plan(costs, round(per_photo, 1)),
-    }
+    data = {**facts, "results": rows, "files": files, **scale_plan.derived(rows, files)}
     if options.out:
         options.out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        if options.out.resolve() == scale_page.RESULTS:
+            scale_page.fill(data)
 
 
 def row(stage: str, size: int, spent: Cost, moved: float) -> dict[str, Any]:
@@ -98,19 +85,6 @@ def stored(index: Path, rows: int) -> dict[str, int]:
         "ledger": sizes[index / update.LEDGER],
         "shards": sum(size for path, size in sizes.items() if path.suffix == ".f16"),
     }
-
-
-def mended(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Both sides, measured in this process, of what was mended."""
-    found = []
-    spent = {(row["stage"], row["size"]): row["processor_seconds"] for row in rows}
-    for name, (before, after) in MENDED.items():
-        for size in sorted({row["size"] for row in rows if row["stage"] == before}):
-            was, now = spent[before, size], spent[after, size]
-            ratio = round(was / max(now, 1e-4), 1)
-            found.append({"what": name, "size": size, "before": was, "after": now, "times": ratio})
-            print(json.dumps(found[-1]), flush=True)
-    return found
 
 
 def arguments() -> argparse.Namespace:

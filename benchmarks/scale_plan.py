@@ -24,6 +24,20 @@ ASSUMED: dict[str, float] = {
     "gpu": 500,
     "hours": 24,
 }
+MENDED = {
+    "ledger's check": ("ledger's check, row by row", "ledger's check, by its file"),
+    "rows of images": ("rows of images, grouped", "rows of images, counted"),
+    "known files": ("known files, one by one", "known files, by pages"),
+}
+# Stages whose bytes cross the network, and those that read photos besides.
+CROSSING = (
+    "listing tars",
+    "decoding",
+    "writing shards and ledger",
+    "segmenting",
+    "labels for adapt",
+)
+READING = ("segmenting", "labels for adapt")
 INDEXING = ("listing tars", "decoding", "embedding", "writing shards and ledger")
 
 
@@ -37,7 +51,10 @@ def slope(points: Mapping[int, float]) -> float:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Per stage: costs per million, by the largest size that was measured, and the slope."""
+    """Per stage: costs per million, by the largest size that was measured, and the slope.
+
+    ``network`` is what crosses it where photos and indexes lie on a store of their own.
+    """
     found = {}
     for stage in dict.fromkeys(row["stage"] for row in rows):
         here = sorted((r for r in rows if r["stage"] == stage), key=lambda r: r["size"])
@@ -49,6 +66,35 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
             "peak_mib": last["peak_mib"],
             "measured_at": last["size"],
         }
+    photos = found["decoding"]["bytes"]
+    for stage in found:
+        crossing = found[stage]["bytes"] if stage in CROSSING else 0
+        found[stage]["network"] = crossing + (photos if stage in READING else 0)
+    return found
+
+
+def derived(rows: list[dict[str, Any]], files: list[dict[str, int]]) -> dict[str, Any]:
+    """All of a result that follows from what was measured."""
+    costs, last = summary(rows), files[-1]
+    stored = round((last["ledger"] + last["shards"] + last["manifest"]) / last["rows"], 1)
+    return {
+        "per_million": costs,
+        "mended": mended(rows),
+        "stored": stored,
+        "assumed": ASSUMED,
+        "plan": plan(costs, stored),
+    }
+
+
+def mended(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Both sides, measured in one process, of what was mended."""
+    found = []
+    spent = {(row["stage"], row["size"]): row["processor_seconds"] for row in rows}
+    for name, (before, after) in MENDED.items():
+        for size in sorted({row["size"] for row in rows if row["stage"] == before}):
+            was, now = spent[before, size], spent[after, size]
+            ratio = round(was / max(now, 1e-4), 1)
+            found.append({"what": name, "size": size, "before": was, "after": now, "times": ratio})
     return found
 
 

@@ -22,7 +22,7 @@ from recoseg.index import blocks, compaction, ledgerfile, lookup, repair, stamp,
 from recoseg.index.index import Index
 from recoseg.index.journal import FLUSH_ROWS, Journal
 from recoseg.index.ledger import Snapshot
-from recoseg.index.manifest import Manifest
+from recoseg.index.manifest import NAME, Manifest
 from recoseg.io.archive import Archive, Item
 
 FOLDER_FILES = 1000
@@ -103,6 +103,9 @@ def stages(home: Path, rows: int, dim: int, repeats: int) -> Iterator[tuple[str,
         cost(lambda: index.search(many, K), repeats),
         rows * dim * 2,
     )
+    named = named_files(home / "named", archive, dim)
+    read = cost(lambda: Manifest.read(named), repeats)
+    yield "manifest of files named one by one", read, (named / NAME).stat().st_size
     yield "compaction of a tenth", compacted(folder, index, archive), rows * dim * 2
 
 
@@ -186,6 +189,15 @@ def noted(journal: Journal, items: Sequence[Item], rows: np.ndarray) -> np.ndarr
             journal.vector(digest, row)
         journal.image(item, digest)
     return np.array([time.process_time(), time.perf_counter()]) - start
+
+
+def named_files(folder: Path, archive: Archive, dim: int) -> Path:
+    """A manifest of the same photos, given as a list of paths and not as a folder."""
+    folder.mkdir()
+    paths = [f"{archive.source}/{item.id}" for item in archive]
+    of = {"kind": "files", "paths": paths}
+    Manifest("random", "0" * 64, dim, {}, of, update.SHARD_ROWS).write(folder)
+    return folder
 
 
 def digests(index: Index) -> None:

@@ -53,7 +53,7 @@ def cost(function: Callable[[], Any], repeats: int) -> Cost:
 class Vectors:
     """Stands for the model that made the rows."""
 
-    id, dim, fingerprint, device = "random", 512, "0" * 64, torch.device("cpu")
+    id, fingerprint, device = "random", "0" * 64, torch.device("cpu")
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
@@ -110,7 +110,7 @@ def stages(home: Path, rows: int, dim: int, repeats: int) -> Iterator[tuple[str,
 
 
 def looks(ledger: Path, archive: Archive, repeats: int) -> Iterator[tuple[str, Cost, float]]:
-    """Both sides of what was mended: the ledger row by row, and as it is looked at now."""
+    """Both sides of what was mended."""
     with ledgerfile.reading(ledger) as snapshot:
         snapshot.revision()
         yield "ledger's check, row by row", cost(snapshot.check, 1), 0

@@ -17,7 +17,7 @@ from PIL import Image
 
 from recoseg.errors import ArchiveError, ImageError
 from recoseg.io.archive import Archive
-from recoseg.io.sources import Item, from_id, read_file, to_id
+from recoseg.io.sources import Item, from_id, read_file, suffix_of, to_id
 from tests.toys import COLOURS, paint
 
 NAMES = ["b.png", "a/z.jpg", "a/b/deep.PNG", "with space.png", "ünïcode 写真.png", "#hash.png"]
@@ -414,3 +414,8 @@ def test_many_threads_read_one_tar(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         read = list(pool.map(archive.read, [f"a.tar/{name}" for name in members] * 4))
     assert read == list(members.values()) * 4
+
+
+@given(st.text("aB.é\\ -", min_size=1).filter(lambda name: set(name) != {"."}))
+def test_a_suffix_is_what_a_path_says(name):
+    assert suffix_of(name) == Path(name).suffix.lower()

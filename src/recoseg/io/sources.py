@@ -12,7 +12,6 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from recoseg.errors import ArchiveError
@@ -73,10 +72,18 @@ class ImageSource(Protocol):
         ...
 
 
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name, in small letters: as ``Path.suffix``, without a path."""
+    place = name.rfind(".")
+    return name[place:].lower() if 0 < place < len(name) - 1 else ""
+
+
 def to_id(name: str) -> str:
     """The id of a path relative to its source."""
     if os.sep != "/":
         name = name.replace(os.sep, "/")
+    if name.isascii() and "\\" not in name:  # as most are
+        return name
     return printable(name.replace("\\", "\\\\"))
 
 
@@ -157,7 +164,7 @@ class FolderSource:
         for name, entry in walk(
             self.root, failed, enter=lambda path: not filetypes.is_results_folder(path)
         ):
-            if (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
+            if (suffix := suffix_of(entry.name)) in SUFFIXES:
                 note_file(f"{self.root}/{name}", name, items, problems)
             elif entry.is_symlink() and not os.path.exists(f"{self.root}/{name}"):  # noqa: PTH110
                 problems.append(Skipped(to_id(name), GONE.format(to_id(name))))

@@ -21,6 +21,7 @@ from recoseg.io.sources import (
     listing,
     read_file,
     state_of,
+    suffix_of,
     to_id,
 )
 from recoseg.io.walking import matching, open_regular, walk
@@ -149,7 +150,7 @@ def read_headers(tar: tarfile.TarFile, shard: str) -> Members:
 
 def _wanted(name: str) -> bool:
     last = name.rsplit("/", 1)[-1]
-    return not last.startswith(".") and Path(last).suffix.lower() in SUFFIXES
+    return not last.startswith(".") and suffix_of(last) in SUFFIXES
 
 
 def _base(place: str) -> str:

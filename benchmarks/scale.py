@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -34,36 +34,58 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     options = arguments()
     torch.set_num_threads(1)
-    facts = {**machine.described(), "dim": options.dim, "prompts": scale_rows.PROMPTS}
-    rows, files = list[dict[str, Any]](), list[dict[str, Any]]()
+    facts = machine.described()
+    settings = {"dim": options.dim, "prompts": scale_rows.PROMPTS}
     for count in options.rows:
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
-            home = Path(name)
+            rows, files = list[dict[str, Any]](), list[dict[str, int]]()
             repeats = options.repeats if count < 10**6 else max(1, options.repeats - 1)
+            home = Path(name)
             for stage, spent, moved in scale_rows.stages(home, count, options.dim, repeats):
-                rows.append(row(stage, count, spent, moved))
+                rows.append(row(stage, count, spent, moved, facts))
                 if stage == "writing shards and ledger":
                     files.append(stored(home / "x.index", count))
-            shutil.rmtree(home / "photos")
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        home = Path(name)
-        for stage, count, spent, moved in scale_photos.stages(
-            home, options.photos, options.ks, options.slow, options.repeats
-        ):
-            rows.append(row(stage, count, spent, moved))
-        for count in options.rows[:2]:
-            folder = home / f"record {count}"
-            folder.mkdir()
-            spent, size = scale_photos.record(folder, count)
-            rows.append(row("record of results", count, spent, size))
-    data = {**facts, "results": rows, "files": files, **scale_plan.derived(rows, files)}
-    if options.out:
-        options.out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        if options.out.resolve() == scale_page.RESULTS:
-            scale_page.fill(data)
+        write(options.out, {**facts, **settings}, rows, files)
+    if options.photos:
+        with tempfile.TemporaryDirectory(dir=options.folder) as name:
+            write(options.out, {**facts, **settings}, photos(Path(name), options, facts), [])
 
 
-def row(stage: str, size: int, spent: Cost, moved: float) -> dict[str, Any]:
+def photos(home: Path, options: argparse.Namespace, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the stages that look at photos, and of what a folder of results keeps of them."""
+    stages = scale_photos.stages(home, options.photos, options.ks, options.slow, options.repeats)
+    rows = [row(stage, count, spent, moved, facts) for stage, count, spent, moved in stages]
+    for count in options.records:
+        folder = home / f"record {count}"
+        folder.mkdir()
+        spent, size = scale_photos.record(folder, count)
+        rows.append(row("record of results", count, spent, size, facts))
+    return rows
+
+
+def write(
+    out: Path | None, facts: dict[str, Any], rows: list[dict[str, Any]], files: list[dict[str, int]]
+) -> None:
+    """Put rows into the file, beside those that it holds of other stages or sizes."""
+    if out is None:
+        return
+    held = json.loads(out.read_bytes()) if out.exists() else {"results": [], "files": []}
+    places = {(row["stage"], row["size"]): row for row in [*held["results"], *rows]}
+    sizes = {size["rows"]: size for size in [*held["files"], *files]}
+    stages = dict.fromkeys(stage for stage, _ in places)
+    data = {
+        **facts,
+        "results": [places[p] for s in stages for p in sorted(places) if p[0] == s],
+        "files": [sizes[count] for count in sorted(sizes)],
+    }
+    if stages.keys() >= scale_plan.NEEDED:
+        data |= scale_plan.derived(data["results"], data["files"])
+    out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    if out.resolve() == scale_page.RESULTS:
+        scale_page.fill(data)
+
+
+def row(stage: str, size: int, spent: Cost, moved: float, facts: dict[str, Any]) -> dict[str, Any]:
     data = {
         "stage": stage,
         "size": size,
@@ -71,6 +93,8 @@ def row(stage: str, size: int, spent: Cost, moved: float) -> dict[str, Any]:
         "seconds": round(spent.seconds, 4),
         "peak_mib": round(spent.mib, 1),
         "bytes": round(moved),
+        "commit": facts["commit"],
+        "load": round(os.getloadavg()[0], 1),
     }
     print(json.dumps(data), flush=True)
     return data
@@ -91,9 +115,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10**4, 10**5, 10**6])
     parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--photos", type=int, nargs="+", default=[8, 32, 128])
+    parser.add_argument("--photos", type=int, nargs="*", default=[8, 32, 128])
     parser.add_argument("--ks", type=int, nargs="+", default=[8, 15, 30])
     parser.add_argument("--slow", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--records", type=int, nargs="*", default=[10**4, 10**5])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--out", type=Path)

@@ -39,6 +39,14 @@ CROSSING = (
 )
 READING = ("segmenting", "labels for adapt")
 INDEXING = ("listing tars", "decoding", "embedding", "writing shards and ledger")
+NEEDED = {
+    *INDEXING,
+    "update with nothing changed",
+    "opening",
+    "search of one query",
+    "search of 500 prompts",
+    "segmenting",
+}
 
 
 def slope(points: Mapping[int, float]) -> float:

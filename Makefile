@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -c requirements/
 PINS := pyproject.toml requirements/ci.txt
 PHOTOS ?=
 CONCEPTS ?=
-BENCH ?= crf seeds search workers
+BENCH ?= crf seeds search workers scale
 DATA ?=
 
 .DEFAULT_GOAL := help

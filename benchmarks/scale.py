@@ -113,7 +113,7 @@ def stored(index: Path, rows: int) -> dict[str, int]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[10**4, 10**5, 10**6])
+    parser.add_argument("--rows", type=int, nargs="*", default=[10**4, 10**5, 10**6])
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--photos", type=int, nargs="*", default=[8, 32, 128])
     parser.add_argument("--ks", type=int, nargs="+", default=[8, 15, 30])

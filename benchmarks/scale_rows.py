@@ -6,9 +6,11 @@ The photos are empty files whose rows are random unit vectors, because here noth
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -67,50 +69,59 @@ class Vectors:
 
 def stages(home: Path, rows: int, dim: int, repeats: int) -> Iterator[tuple[str, Cost, float]]:
     """(stage, cost, bytes it read or wrote) of an archive of ``rows`` photos, made in ``home``."""
-    photos, tars, folder = home / "photos", home / "tars", home / "x.index"
+    photos, folder = home / "photos", home / "x.index"
     touch(photos, rows)
     yield "listing a folder", cost(lambda: len(Archive.open(photos)), repeats), 0
-    made = pack(tars, rows)
-    yield "listing tars", cost(lambda: len(Archive.open(tars)), repeats), made
-    shutil.rmtree(tars)
     archive = Archive.open(photos)
     time.sleep(1.1 * update.COARSE_NS / 1e9)  # files that are younger would be read again
-    model: Any = Vectors(dim)
-    written = write(folder, archive, dim)
-    yield "writing shards and ledger", written, size(folder)
-    ledger = folder / update.LEDGER
-    yield from looks(ledger, archive, repeats)
-    index = Index.open(folder)
-    yield "opening", cost(lambda: len(Index.open(folder)), repeats), ledger.stat().st_size
-    asked = queries(1, dim)
-    first = cost(lambda: Index.open(folder).search(asked, K), repeats)
-    yield "opening and a first query", first, size(folder)
-    yield "the digests' check", cost(lambda: digests(index), repeats), rows * dim * 2
+    yield "writing shards and ledger", write(folder, archive, dim), size(folder)
+    index, vectors = Index.open(folder), rows * dim * 2
+    yield from opened(index, repeats)
+    yield "update with nothing changed", unchanged(index, rows, repeats), size(folder)
+    yield from searched(index, vectors, repeats)
+    named = named_files(home / "named", archive, dim)
+    read = cost(lambda: Manifest.read(named), repeats)
+    yield "manifest of files named one by one", read, (named / NAME).stat().st_size
+    yield from looks(folder / update.LEDGER, archive, repeats)
+    yield "compaction of a tenth", compacted(index, archive), vectors
+    shutil.rmtree(folder)
+    made = pack(home / "tars", rows)
+    yield "listing tars", cost(lambda: len(Archive.open(home / "tars")), repeats), made
 
-    def unchanged() -> None:
+
+def opened(index: Index, repeats: int) -> Iterator[tuple[str, Cost, float]]:
+    """What it takes until the first answer."""
+    path, asked = index.path, queries(1, index.dim)
+    ledger = (path / update.LEDGER).stat().st_size
+    yield "opening", cost(lambda: len(Index.open(path)), repeats), ledger
+    first = cost(lambda: Index.open(path).search(asked, K), repeats)
+    yield "opening and a first query", first, size(path)
+    yield "the digests' check", cost(lambda: digests(index), repeats), size(path) - ledger
+
+
+def unchanged(index: Index, rows: int, repeats: int) -> Cost:
+    """An update that must find nothing to do."""
+    model: Any = Vectors(index.dim)
+
+    def follow() -> None:
         changes = index.add(model=model, progress=False)
         if changes.unchanged != rows or sum(changes) != rows:
             raise SystemExit(f"the update with nothing changed saw {changes}")
 
-    spent = cost(unchanged, repeats)._replace(mib=peak(folder, "update"))
-    yield "update with nothing changed", spent, size(folder)
-    many = queries(PROMPTS, dim)
-    index.search(asked, K)
-    spent = cost(lambda: index.search(asked, K), repeats + 2)._replace(mib=peak(folder, "search"))
-    yield "search of one query", spent, rows * dim * 2
-    yield (
-        f"search of {PROMPTS} prompts",
-        cost(lambda: index.search(many, K), repeats),
-        rows * dim * 2,
-    )
-    named = named_files(home / "named", archive, dim)
-    read = cost(lambda: Manifest.read(named), repeats)
-    yield "manifest of files named one by one", read, (named / NAME).stat().st_size
-    yield "compaction of a tenth", compacted(folder, index, archive), rows * dim * 2
+    return cost(follow, repeats)._replace(mib=peak(index.path, "update"))
+
+
+def searched(index: Index, vectors: int, repeats: int) -> Iterator[tuple[str, Cost, float]]:
+    """Questions to an index that is kept open."""
+    one, many = queries(1, index.dim), queries(PROMPTS, index.dim)
+    index.search(one, K)
+    spent = cost(lambda: index.search(one, K), repeats + 2)
+    yield "search of one query", spent._replace(mib=peak(index.path, "search")), vectors
+    yield f"search of {PROMPTS} prompts", cost(lambda: index.search(many, K), repeats), vectors
 
 
 def looks(ledger: Path, archive: Archive, repeats: int) -> Iterator[tuple[str, Cost, float]]:
-    """Both sides of what was mended."""
+    """Both sides of what was mended, in this process."""
     with ledgerfile.reading(ledger) as snapshot:
         snapshot.revision()
         yield "ledger's check, row by row", cost(snapshot.check, 1), 0
@@ -135,16 +146,14 @@ def grouped(snapshot: Snapshot) -> np.ndarray:
 def touch(folder: Path, count: int) -> None:
     """Empty files, a thousand a folder."""
     for number in range(count):
-        home = folder / f"{number // FOLDER_FILES:05d}"
+        home = f"{folder}/{number // FOLDER_FILES:05d}"
         if number % FOLDER_FILES == 0:
-            home.mkdir(parents=True)
-        (home / f"{number:010d}.jpg").touch()
+            os.makedirs(home)  # noqa: PTH103
+        os.close(os.open(f"{home}/{number:010d}.jpg", os.O_CREAT | os.O_WRONLY))
 
 
 def pack(folder: Path, count: int) -> int:
     """Tar shards of a thousand empty photos; their bytes."""
-    import tarfile
-
     folder.mkdir()
     total = 0
     for first in range(0, count, FOLDER_FILES):
@@ -213,8 +222,9 @@ def queries(count: int, dim: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(count, dim, generator=random), dim=1)
 
 
-def compacted(folder: Path, index: Index, archive: Archive) -> Cost:
+def compacted(index: Index, archive: Archive) -> Cost:
     """Every tenth photo is gone, and its row goes too."""
+    folder = index.path
     with ledgerfile.writing(folder / update.LEDGER) as writer:
         shards = update.shards_of(folder, index._manifest, writer.generation())
         repair.verify(shards, writer)

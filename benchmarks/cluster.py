@@ -207,6 +207,9 @@ def disturbed(nodes: Any, kind: str, photos: Path, out: Path, marks: Path, momen
         driver.wait()
         return work()
     second = nodes.add_node(**NODE) if kind != "node joins" else None
+    if second is not None:
+        with connected() as cluster:
+            crews.warm(cluster, second.node_id)
     acts: dict[str, Callable[[], object]] = {
         "worker": lambda: os.kill(next(pids(marks)), signal.SIGKILL),
         "node": lambda: nodes.remove_node(second, allow_graceful=False),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from recoseg.cluster.engine import RayCluster
 from tests.toys import Toy
 
 CHUNK = 5
@@ -44,6 +45,20 @@ class Marking(Toy):
         return super().embed_images(batch) + 0.01 * place + 0.1 * len(batch)
 
 
+def node_of(_: object) -> str:
+    """Where a block is worked on, by a process that has loaded what this module needs."""
+    import ray
+
+    time.sleep(0.2)
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def warm(cluster: RayCluster, node: str) -> None:
+    """Wait until a node has a process that works."""
+    while node not in set(cluster.map(node_of, range(8))):
+        pass
+
+
 def noted(marks: Path) -> list[int]:
     """How many batches each process encoded."""
     return [path.read_text().split().count("batch") for path in marks.iterdir()]
@@ -62,7 +77,6 @@ def batches(photos: Path) -> int:
 
 def main(photos: str, out: str, marks: str, address: str) -> None:
     """Index on a cluster, slowly."""
-    from recoseg.cluster.engine import RayCluster
     from recoseg.index import update
     from recoseg.index.index import Index
 

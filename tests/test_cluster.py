@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -91,7 +91,7 @@ def build(photos: Path, out: Path, marks: Path, cluster=None, delay: float = 0.0
     return Index.build(photos, out, model=model, batch_size=2, progress=False, cluster=cluster)
 
 
-def add_node(nodes: Cluster, cpus: int) -> object:
+def add_node(nodes: Cluster, cpus: int) -> Any:
     return nodes.add_node(num_cpus=cpus, object_store_memory=STORE)
 
 
@@ -210,14 +210,16 @@ def test_a_killed_worker_costs_its_block(cluster, photos, plain, tmp_path, marks
 
 def test_a_lost_node_costs_its_blocks(nodes, cluster, photos, plain, tmp_path, marks):
     lost = add_node(nodes, 1)
+    crews.warm(cluster, lost.node_id)
 
     def kill() -> None:
+        assert lost.node_id in workers(marks).values()
         nodes.remove_node(lost, allow_graceful=False)
 
     def work() -> Index:
         return build(photos, tmp_path / "made", marks, cluster, 0.03)
 
-    made = beside(work, marks, 25, kill)
+    made = beside(work, marks, 35, kill)
     assert bytes_of(made) == plain
 
 

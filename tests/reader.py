@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 REASONS = {
     "needs several processes": r"torchrun",
     "needs a network": r"https://|docker ",
-    "needs a server": r"curl ",
+    "needs a server": r"curl |postgresql://",
 }
 _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^>]*?) -->\n\n?)?"

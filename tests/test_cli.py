@@ -539,6 +539,25 @@ def test_a_folder_of_that_name_is_still_indexed(photos):
     assert "index import" in run("--help").stdout
 
 
+def test_a_server_answers_search_and_concepts(index, tmp_path):
+    told = run("index", "sync", index, "faiss:x.faiss", "--json")
+    assert json.loads(told.stdout) == {
+        "server": "x.faiss",
+        "added": 6,
+        "changed": 0,
+        "removed": 0,
+        "unchanged": 0,
+    }
+    exact = run("search", index, "red", "--json").stdout
+    assert run("search", index, "red", "--json", "--server", "faiss:x.faiss").stdout == exact
+    words = ("red", "yellow", "-i", index, "-q", "--server", "faiss:x.faiss")
+    run("concept", "build", "served.bank", *words)
+    run("concept", "add", "served.bank", "blue", *words[2:])
+    run("concept", "rebuild", "served.bank", "red", *words[2:])
+    none = run("search", index, "red", "--server", "faiss:none", status=3).stderr
+    assert "none holds nothing of photos.index; bring it up to date" in none
+
+
 # the guide, and errors
 
 

@@ -23,7 +23,7 @@ TABLE = {
     "0 vocabulary": "errors crf_settings similarity typecheck recipe _version",
     "1 files": "io cluster",
     "2 models, filters, pictures": "models crf drawing",
-    "3 archives and datasets": "index embeddings datasets",
+    "3 archives and datasets": "index embeddings servers datasets",
     "4 values": "concepts",
     "5 one image": "segmenting",
     "6 references": "building",

@@ -38,6 +38,10 @@ class IndexDamaged(RecosegError):
     """A folder is not an index, or a part of it is missing or broken."""
 
 
+class ServerError(RecosegError):
+    """A vector server cannot be reached, or does not hold what is asked for."""
+
+
 class Locked(RecosegError):
     """Another process is writing the same index."""
 

@@ -39,6 +39,7 @@ VERBS = (
     "index",
     "index export",
     "index import",
+    "index sync",
     "search",
     "concept",
     "segment",
@@ -95,6 +96,7 @@ app.command("demo", rich_help_panel="First")(demo_verbs.demo)
 app.command("index", cls=ClusterVerb, rich_help_panel="Photos")(archive_verbs.index)
 app.command("index import", rich_help_panel="Photos")(embedding_verbs.import_)
 app.command("index export", rich_help_panel="Photos")(embedding_verbs.export)
+app.command("index sync", rich_help_panel="Photos")(embedding_verbs.sync)
 app.command("search", rich_help_panel="Photos")(archive_verbs.search)
 app.add_typer(concept_verbs.app, name="concept", rich_help_panel="Concepts")
 app.command("segment", cls=ClusterVerb, rich_help_panel="Segmentation")(segment_verbs.segment)

@@ -15,9 +15,11 @@ from recoseg.cli.output import (
     Json,
     Preset,
     Quiet,
+    Server,
     check_output_file,
     check_output_folder,
     say,
+    served,
     show,
     warn_unread,
 )
@@ -101,6 +103,7 @@ def search(
     sheet: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Also draw the photos here.")
     ] = None,
+    server: Server = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -122,7 +125,8 @@ def search(
     joint = registry.load_joint(opened.model_id, device)
     opened.check(joint)
     vectors = prompts.embed_concepts(joint, {phrase: [phrase] for phrase in words}, "lite")
-    found = dict(zip(dict.fromkeys(words), opened.search(vectors, k), strict=True))
+    searched = served(opened, server)
+    found = dict(zip(dict.fromkeys(words), searched.search(vectors, k), strict=True))
     if sheet is not None:
         _draw(opened, found, sheet)
         say(f"drew {sheet}")

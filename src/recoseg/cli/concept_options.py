@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recoseg.cli.output import check_output_file
+from recoseg.cli.output import check_output_file, served
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,8 +69,13 @@ def open_index(
     index: Path | None,
     exclude: Mapping[str, Sequence[str]] | None = None,
     cluster: RayCluster | None = None,
+    server: str | None = None,
 ) -> Index | None:
-    """The index at a path, None for None; InputError if a photo to ``exclude`` is not in it."""
+    """The index at a path, None for None, searched by a server if one is given.
+
+    Raises:
+        InputError: a photo to ``exclude`` is not in it.
+    """
     from recoseg import Index
 
     if index is None:
@@ -83,7 +88,7 @@ def open_index(
             f"{strangers[0]} is no photo of {index}; give its name as `recoseg concept show` and "
             "`recoseg search` print it."
         )
-    return opened
+    return served(opened, server)
 
 
 def parse_concepts(texts: Sequence[str] | None) -> dict[str, list[str]]:

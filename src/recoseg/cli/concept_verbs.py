@@ -11,7 +11,7 @@ from recoseg.cli import concept_options as options
 from recoseg.cli.cluster_options import ClusterVerb, Ray, on_cluster
 from recoseg.cli.concept_output import advise, change, save, show_concepts, to_json
 from recoseg.cli.guide import Verbs
-from recoseg.cli.output import Device, Json, Preset, Quiet, check_output_file, say, show
+from recoseg.cli.output import Device, Json, Preset, Quiet, Server, check_output_file, say, show
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def build(
     bank: options.BankPath,
     names: options.Names = None,
     index: options.IndexOption = None,
+    server: Server = None,
     preset: Preset = "lite",
     k: Annotated[int | None, typer.Option("-k", min=1, help="Photos to learn from.")] = None,
     examples: options.Examples = None,
@@ -68,7 +69,7 @@ def build(
         options.check_new_bank(bank, replace)  # another program may have made it meanwhile
         with on_cluster(ray, device) as cluster:
             built = ConceptBank.build(
-                *(wanted, options.open_index(index, cluster=cluster), chosen),
+                *(wanted, options.open_index(index, cluster=cluster, server=server), chosen),
                 examples=shown,
                 exclude=left_out,
                 models=Models.load(chosen, device),
@@ -83,6 +84,7 @@ def add(
     bank: options.BankPath,
     names: options.Names = None,
     index: options.IndexOption = None,
+    server: Server = None,
     examples: options.Examples = None,
     nameless: options.Nameless = None,
     exclude: options.Exclude = None,
@@ -105,7 +107,7 @@ def add(
         with on_cluster(ray, device) as cluster:
             return opened.add(
                 options.parse_concepts(names),
-                options.open_index(index, options.parse_pairs(exclude), cluster),
+                options.open_index(index, options.parse_pairs(exclude), cluster, server),
                 examples=options.parse_examples(examples, nameless),
                 exclude=options.parse_pairs(exclude),
                 models=Models.load(opened.recipe, device),
@@ -120,6 +122,7 @@ def rebuild(
     bank: options.BankPath,
     name: Annotated[str, typer.Argument(help="The concept to build anew.")],
     index: options.IndexOption = None,
+    server: Server = None,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PHOTO", help="Leave this one out; repeatable.")
     ] = None,
@@ -143,7 +146,7 @@ def rebuild(
     def build_anew(opened: ConceptBank) -> ConceptBank:
         return opened.rebuild(
             name,
-            options.open_index(index, {name: exclude or ()}),
+            options.open_index(index, {name: exclude or ()}, server=server),
             exclude=exclude or (),
             examples=options.find_photos(examples) if examples else (),
             models=Models.load(opened.recipe, device),

@@ -93,6 +93,38 @@ def export(
     show(data, ("folder", "images", "files"), [(out, len(opened), files)], as_json=as_json)
 
 
+def sync(
+    index: Annotated[Path, typer.Argument(help="An index made by `recoseg index`.")],
+    address: Annotated[
+        str,
+        typer.Argument(metavar="SERVER", help="postgresql://HOST/DATABASE[#NAME] or faiss:FOLDER."),
+    ],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Forget another model's vectors of this name.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a vector server to the state of an index, for `--server` of `search` and `concept`.
+
+    Run it again after the index was changed, or after it was interrupted: only the difference is
+    sent. Several indexes may be in one database.
+
+    Example:
+        recoseg index sync photos.index faiss:photos.faiss
+    """
+    from recoseg import Index
+    from recoseg.servers import addresses
+    from recoseg.servers.sync import sync as bring
+
+    opened = Index.open(index)
+    server = addresses.connect(address, opened)
+    changes = bring(opened, server, replace=replace, progress=not quiet)
+    data = {"server": server.where, **changes._asdict()}
+    data.pop("skipped")
+    show(data, tuple(data), [tuple(data.values())], as_json=as_json)
+
+
 def say_skipped(index: Index) -> list[Skipped]:
     """What an index left out, told on stderr."""
     skipped = index.skipped

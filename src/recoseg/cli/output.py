@@ -16,6 +16,7 @@ import typer
 from recoseg.errors import InputError, RecosegError
 
 if TYPE_CHECKING:
+    from recoseg.index.index import Index
     from recoseg.runs.inputs import InputImage
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -27,6 +28,25 @@ Device = Annotated[
     str | None,
     typer.Option(help="Where to compute: cpu, cuda, cuda:1.", show_default="cuda if present"),
 ]
+
+
+Server = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SERVER",
+        help="Let a server answer that `index sync` has filled.",
+        show_default="exact",
+    ),
+]
+
+
+def served(index: Index, server: str | None) -> Index:
+    """The index, searched by the server at an address if one is given."""
+    if server is None:
+        return index
+    from recoseg.servers.served import ServedIndex
+
+    return ServedIndex.of(index, server)
 
 
 def show(

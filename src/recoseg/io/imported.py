@@ -93,8 +93,13 @@ def id_of(path: str, root: str | None) -> str:
         root: the folder of the photos; a path below it becomes relative to it.
     """
     if "://" in path:
-        return to_id(path)
+        return _storable(path)
     name = posixpath.normpath(path.replace(os.sep, "/"))
     if root is not None and name.startswith("/") and Path(name).is_relative_to(root):
         name = str(Path(name).relative_to(root))
-    return to_id(name)
+    return _storable(name)
+
+
+def _storable(name: str) -> str:
+    # No file has such a name, and not every database takes one.
+    return to_id(name).replace("\0", "\\x00")

@@ -1,0 +1,1 @@
+"""An index in, a vector server that answers for it out."""

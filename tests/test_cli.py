@@ -21,6 +21,7 @@ from recoseg.cli.guide import format_help
 from recoseg.concepts.bank import ConceptBank
 from recoseg.io import images
 from recoseg.models import catalogue, registry
+from tests.test_archive import tar
 from tests.toys import Toy, paint
 
 PHOTOS = {
@@ -537,6 +538,17 @@ def test_a_folder_of_that_name_is_still_indexed(photos):
     assert run("index", "import", "x.index", status=2)
     assert "recoseg index import" in run("index", "import", "--help").stdout
     assert "index import" in run("--help").stdout
+
+
+def test_an_import_of_photos_without_vectors_embeds_them(photos, tmp_path):
+    (tmp_path / "shards").mkdir()
+    tar(
+        tmp_path / "shards" / "0.tar",
+        {path.name: path.read_bytes() for path in photos.glob("*.png")},
+    )
+    result = run("index", "import", "shards", "x.index", "--model", "toy", "-q", "--json")
+    assert json.loads(result.stdout)["images"] == 5
+    assert "note: it holds no vectors, so its photos are embedded." in result.stderr
 
 
 def test_a_server_answers_search_and_concepts(index, tmp_path):

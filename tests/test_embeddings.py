@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from recoseg.concepts.bank import ConceptBank
 from recoseg.embeddings import agreement, importing, intake
 from recoseg.embeddings.exporting import export_clip_retrieval
 from recoseg.embeddings.importing import Imported, import_table
-from recoseg.embeddings.recognise import open_table
+from recoseg.embeddings.recognise import open_table, open_unembedded
 from recoseg.errors import (
     ArchiveError,
     IndexDamaged,
@@ -493,3 +495,141 @@ def test_an_index_that_changes_during_its_export_is_told(tmp_path, photos, monke
 
 def test_imported_reports_are_plain_values(tmp_path, photos):
     assert isinstance(by_list(tmp_path, photos), importing.Imported)
+
+
+# tar shards of img2dataset and webdataset
+
+
+def shards(folder: Path, vectors=VECTORS, names=NAMES, parts: int = 2, **more: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, places in enumerate(np.array_split(np.arange(len(names)), parts)):
+        members = {}
+        for place in places:
+            stream = io.BytesIO()
+            np.save(stream, vectors[place])
+            key = f"{place:09d}"
+            members |= {
+                f"{key}.json": b"{}",
+                f"{key}.npy": stream.getvalue(),
+                f"{key}.png": embedded.encoded(names[place]),
+            }
+        tar(folder / f"{number:05d}.tar", {**members, **more})
+    return folder
+
+
+@pytest.mark.parametrize("place", ["", "*.tar"])
+def test_tar_shards_with_vectors_are_imported(tmp_path, place):
+    folder = shards(tmp_path / "tars", more=b"")
+    made = take(open_table(folder / place if place else folder), tmp_path / "x.index")
+    assert made.agreement.compared == 16
+    assert made.unreachable == 0
+    assert made.index.ids[0] == "00000.tar/000000000.png"
+    built = Index.build(folder, tmp_path / "built.index", model=Toy(), progress=False)
+    assert made.index.ids == built.ids
+    np.testing.assert_allclose(made.index.vectors(built.ids), built.vectors(built.ids), atol=2e-3)
+    assert np.array_equal(made.index.image(built.ids[3]), embedded.picture(NAMES[3]))
+
+
+def test_a_vector_whose_photo_is_not_in_the_shard_is_beyond_reach(tmp_path):
+    stream = io.BytesIO()
+    np.save(stream, VECTORS[:1])
+    folder = shards(tmp_path / "tars", parts=1, **{"zzz.npy": stream.getvalue()})
+    made = take(open_table(folder), tmp_path / "x.index")
+    assert made.unreachable == 1
+    assert "00000.tar/zzz" in made.index.ids
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (pickle.dumps([1]), "cannot be read as a vector"),
+        (b"\x93NUMPY", "cannot be read as a vector"),
+        (b"\0" * 2**21, "are too many for one vector"),
+    ],
+)
+def test_members_that_are_no_vectors_are_refused(tmp_path, data, told):
+    folder = shards(tmp_path / "tars", **{"zzz.npy": data})
+    with pytest.raises(ArchiveError, match=told):
+        take(open_table(folder), tmp_path / "x.index")
+
+
+def test_shards_without_vectors_or_of_two_dimensions_are_told(tmp_path):
+    (tmp_path / "plain").mkdir()
+    tar(tmp_path / "plain" / "0.tar", {"a.png": embedded.encoded("red0.png")})
+    with pytest.raises(ArchiveError, match=r"holds no embeddings .*`recoseg index`"):
+        open_table(tmp_path / "plain")
+    folder = shards(tmp_path / "tars")
+    shards(folder, VECTORS[:, :4], parts=1)
+    with pytest.raises(ArchiveError, match="an index holds the vectors of one model"):
+        open_table(folder)
+
+
+# tables of images, as Hugging Face writes them
+
+
+def table_of(path: Path, vectors=VECTORS, names=NAMES, kind: str = "parquet") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = [{"bytes": embedded.encoded(name), "path": name} for name in names]
+    data = {"image": pictures, "label": list(range(len(names)))}
+    if vectors is not None:
+        data["embedding"] = [None if row is None else list(map(float, row)) for row in vectors]
+    table = pyarrow.table(data)
+    if kind == "parquet":
+        parquet.write_table(table, path, row_group_size=5)
+    else:  # as datasets.Dataset.save_to_disk writes it
+        with (
+            pyarrow.OSFile(str(path), "wb") as sink,
+            pyarrow.ipc.new_stream(sink, table.schema) as writer,
+        ):
+            writer.write_table(table, max_chunksize=5)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_tables_with_vectors_are_imported(tmp_path, kind):
+    table_of(tmp_path / "hf" / "train" / f"data-0.{kind}", kind=kind)
+    made = take(open_table(tmp_path / "hf"), tmp_path / "x.index")
+    assert made.agreement.compared == 16
+    assert made.unreachable == 0
+    id = f"train/data-0.{kind}/0000000007"
+    assert np.array_equal(Index.open(tmp_path / "x.index").image(id), embedded.picture(NAMES[7]))
+    np.testing.assert_allclose(made.index.vectors([id])[0], VECTORS[7], atol=1e-3)
+    again = take(open_table(tmp_path / "hf"), tmp_path / "x.index")
+    assert again.changes == Changes(unchanged=len(NAMES))
+
+
+def test_tables_without_vectors_are_an_archive(tmp_path):
+    path = table_of(tmp_path / "hf" / "a.parquet", vectors=None)
+    archive = open_unembedded(tmp_path / "hf")
+    assert open_unembedded(table_of(tmp_path / "b.parquet")) is None
+    built = Index.build(archive, tmp_path / "x.index", model=Toy(), progress=False)
+    assert len(built) == len(NAMES)
+    assert np.array_equal(
+        Index.open(built.path).image("a.parquet/0000000003"), embedded.picture(NAMES[3])
+    )
+    assert Index.open(built.path).add(model=Toy(), progress=False).unchanged == len(NAMES)
+    with pytest.raises(ArchiveError, match="holds no embeddings"):
+        open_table(path)
+
+
+def test_rows_without_a_vector_or_an_image_are_told(tmp_path):
+    names = [*NAMES]
+    path = table_of(tmp_path / "a.parquet", [None, *VECTORS[1:]], names)
+    made = take(open_table(path), tmp_path / "x.index")
+    assert made.changes == Changes(added=len(NAMES) - 1, skipped=1)
+    with pytest.raises(ArchiveError, match="is no row of"):
+        made.index.archive.read("a.parquet/0000000099")
+    with pytest.raises(ArchiveError, match="does not lie below"):
+        made.index.archive.read("../a.parquet/0000000001")
+
+
+def test_tables_in_disorder_are_refused(tmp_path):
+    ragged = [*VECTORS[:-1], VECTORS[-1, :3]]
+    with pytest.raises(ArchiveError, match="has a vector of 3 numbers and others have 16"):
+        take(open_table(table_of(tmp_path / "a.parquet", ragged)), tmp_path / "x.index")
+    (tmp_path / "b.arrow").write_bytes(b"nothing")
+    with pytest.raises(ArchiveError, match="cannot be read as a table"):
+        open_table(tmp_path / "b.arrow")
+    parquet.write_table(pyarrow.table({"v": [[1.0]], "w": [[1.0]]}), tmp_path / "c.parquet")
+    with pytest.raises(ArchiveError, match=r"several columns of vectors \(v, w\)|no column of im"):
+        open_table(tmp_path / "c.parquet")

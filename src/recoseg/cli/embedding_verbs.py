@@ -12,7 +12,8 @@ from recoseg.cli.output import Device, Json, Quiet, check_output_folder, say, sh
 if TYPE_CHECKING:
     from recoseg import Index
     from recoseg.embeddings.importing import Imported
-    from recoseg.io.archive import Skipped
+    from recoseg.io.archive import Archive, Skipped
+    from recoseg.models.base import JointModel
 
 Moved = Annotated[
     bool, typer.Option("--moved", help="The source of an index that exists is now here.")
@@ -31,7 +32,7 @@ Photos = Annotated[
 
 def import_(
     source: Annotated[
-        Path, typer.Argument(help="Folder of clip-retrieval, or .npy file with a list of paths.")
+        Path, typer.Argument(help="Folder of clip-retrieval, .npy file, tar shards or tables.")
     ],
     out: Annotated[
         Path, typer.Argument(metavar="INDEX", help="The index to make, or to bring up to date.")
@@ -59,9 +60,13 @@ def import_(
         recoseg index import embeddings other.index --model lite --photos photos
     """
     from recoseg.embeddings.importing import import_table
-    from recoseg.embeddings.recognise import open_table
+    from recoseg.embeddings.recognise import open_table, open_unembedded
     from recoseg.models import registry
 
+    alone = open_unembedded(source)
+    if alone is not None:
+        _embed(alone, out, registry.load_joint(model, device), check, quiet, as_json)
+        return
     table = open_table(source, photos=photos, paths=paths)
     check_output_folder(out)
     joint = registry.load_joint(model, device)
@@ -131,6 +136,18 @@ def say_skipped(index: Index) -> list[Skipped]:
     for name, reason in skipped:
         say(f"skipped {name}: {reason}")
     return skipped
+
+
+def _embed(
+    photos: Archive, out: Path, model: JointModel, check: bool, quiet: bool, as_json: bool
+) -> None:
+    from recoseg import Index
+
+    say("note: it holds no vectors, so its photos are embedded.")
+    made = Index.build(photos, out, model=model, check=check, progress=not quiet)
+    skipped = say_skipped(made)
+    data = {"index": str(out), "images": len(made), "skipped": [s._asdict() for s in skipped]}
+    show(data, ("index", "images", "skipped"), [(out, len(made), len(skipped))], as_json=as_json)
 
 
 def _report(made: Imported, out: Path, as_json: bool) -> None:

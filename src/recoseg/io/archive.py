@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.errors import ArchiveError
-from recoseg.io import filetypes, images, imported, remote
+from recoseg.io import filetypes, images, imported, remote, rows
 from recoseg.io.images import RGB
 from recoseg.io.named_files import FileListSource
 from recoseg.io.sources import FolderSource, ImageSource, Item, Listing, Skipped
@@ -65,6 +65,8 @@ class Archive:
         if kind in remote.KINDS:
             make = remote.RemoteFolder if kind == remote.KINDS[0] else remote.RemoteTars
             return cls(make(_path_of(description)))
+        if kind == rows.KIND:
+            return cls(rows.RowSource(*_rows_of(description)))
         if kind == imported.KIND:
             inner = description.get("photos")
             photos = cls.reopen(inner).reader if isinstance(inner, Mapping) else None
@@ -200,6 +202,14 @@ def _refuse_packed(path: str) -> None:
         raise ArchiveError(
             f"{images.printable(path)} is compressed and cannot be read in place; unpack it."
         )
+
+
+def _rows_of(data: Mapping[str, Any]) -> tuple[str, list[str], str]:
+    """Folder, files and column of a description of tables; ArchiveError if it is not one."""
+    files, column = data.get("files"), data.get("column")
+    if not isinstance(files, list) or not isinstance(column, str):
+        raise ArchiveError("this description of tables is damaged; build the index again.")
+    return _path_of(data), files, column
 
 
 def _path_of(data: Mapping[str, Any]) -> str:

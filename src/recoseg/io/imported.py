@@ -50,7 +50,7 @@ class ImportedSource:
         if isinstance(self.photos, Looking):
             return self.photos.has(id)
         root = getattr(self.photos, "root", None)
-        if root is None:
+        if root is None or "://" in str(root):
             return True
         try:
             return os.path.isfile(f"{root}/{from_id(id)}")  # noqa: PTH113

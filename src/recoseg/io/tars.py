@@ -86,6 +86,28 @@ class TarSource:
 
     def read(self, id: str) -> bytes:
         """The bytes of a member; ArchiveError if it or its tar file is gone."""
+        place = self._place(id)
+        if place is not None:
+            path, offset, size = place
+            return read_file(path, id, offset, size)
+        raise ArchiveError(
+            f"{id} is no longer in {self.where}; restore it, or update the index with `recoseg "
+            "index`."
+        )
+
+    def has(self, id: str) -> bool:
+        """Whether a member is there now."""
+        try:
+            return self._place(id) is not None
+        except ArchiveError:
+            return False
+
+    def shards(self) -> list[str]:
+        """The paths of the tar files that are there now."""
+        return self._paths([])
+
+    def _place(self, id: str) -> tuple[str, int, int] | None:
+        """The tar file of a member, its offset there and its size."""
         parts = id.split("/")
         for end in range(1, len(parts)):
             name = from_id("/".join(parts[:end]))
@@ -93,11 +115,8 @@ class TarSource:
             if Path(path).is_file():
                 place = self._shard(name).members.get(id)
                 if place is not None:
-                    return read_file(path, id, *place)
-        raise ArchiveError(
-            f"{id} is no longer in {self.where}; restore it, or update the index with `recoseg "
-            "index`."
-        )
+                    return path, *place
+        return None
 
     def _paths(self, problems: list[Skipped]) -> list[str]:
         def failed(inside: str, error: OSError) -> None:

@@ -1,4 +1,4 @@
-"""A network of timm with its own normalisation, whose maps at several strides are given."""
+"""Pretrained timm network: normalises its input, returns feature maps at several strides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERSION = "backbone 1"
 
 
 class Backbone(nn.Module):
-    """A convolutional network as a pyramid of maps."""
+    """Feature pyramid of a convolutional network."""
 
     def __init__(
         self, name: str, mean: tuple[float, ...], std: tuple[float, ...], strides: tuple[int, ...]

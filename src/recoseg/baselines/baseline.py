@@ -203,7 +203,7 @@ class Baseline:
 
 
 def supervision(encoder: str) -> str:
-    """What an encoder has seen of labels before, in words."""
+    """Which labels an encoder was pretrained with, in words."""
     found = set()
     for id in encoder.lower().split("+"):
         known = (words for part, words in _SUPERVISION.items() if part in id)

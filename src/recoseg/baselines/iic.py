@@ -1,4 +1,4 @@
-"""IIC: labels of two views that tell as much of each other as can be (Ji et al. 2019, section 3.3).
+"""IIC: mutual information of two views' clusters, maximised (Ji et al. 2019, section 3.3).
 
 The network says for every cell how likely each cluster is. The mutual information between the
 cluster of a cell in one view and that of a nearby cell in the other is made large: clusters must be
@@ -19,7 +19,7 @@ _TINY = 1e-12
 
 
 class IIC(Learner):
-    """A round is ``plan.steps`` steps of each head, or an epoch of each."""
+    """Learner of IIC: a round is ``plan.steps`` steps of each head, or an epoch of each."""
 
     def begin(self) -> None:
         """The two heads."""
@@ -83,7 +83,7 @@ class IIC(Learner):
 
 
 def joint(first: Tensor, second: Tensor, reach: int, mask: Tensor | None = None) -> Tensor:
-    """How often two clusters meet at each displacement (equation 5).
+    """Joint distribution of two views' clusters at each displacement (equation 5).
 
     Args:
         first: (B, K, h, w) probabilities of one view.

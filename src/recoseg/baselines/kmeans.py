@@ -9,7 +9,7 @@ from recoseg.baselines.spherical import cluster_batches
 
 
 class KMeans(Learner):
-    """One round, no network."""
+    """Learner of k-means: one round, no network."""
 
     def begin(self) -> None:
         """Room for the centroids."""

@@ -33,7 +33,7 @@ class Labels:
 
 
 class Labelling(Learner):
-    """A learner that is taught by clusterings of its own codes."""
+    """Learner trained on cluster labels of its own codes."""
 
     @torch.no_grad()
     def begin(self) -> None:

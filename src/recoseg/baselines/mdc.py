@@ -18,7 +18,7 @@ _DEVIATION = 0.01
 
 
 class MDC(Labelling):
-    """A round is an epoch."""
+    """Learner of MDC: a round is an epoch."""
 
     def round(self, number: int) -> Figures:
         """Cluster, then learn to predict the clusters."""

@@ -22,7 +22,7 @@ VIEWS = (1, 2)
 
 
 class PiCIE(Labelling):
-    """A round is an epoch; with ``plan.overclusters`` it is PiCIE+H."""
+    """Learner of PiCIE: a round is an epoch; with ``plan.overclusters`` it is PiCIE+H."""
 
     def round(self, number: int) -> Figures:
         """Cluster both views, then learn to fit both clusterings from both views."""

@@ -1,4 +1,4 @@
-"""How a baseline is trained: settings that two cores manage, and the published ones."""
+"""Settings of a baseline's training: presets for a CPU, and the published ones."""
 
 from __future__ import annotations
 

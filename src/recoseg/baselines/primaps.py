@@ -25,7 +25,7 @@ _POWERS = 30
 
 
 class Primaps(Learner):
-    """A round is an epoch."""
+    """Learner of PriMaPs-EM: a round is an epoch."""
 
     @torch.no_grad()
     def begin(self) -> None:

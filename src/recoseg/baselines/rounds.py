@@ -62,7 +62,7 @@ class Checkpoint:
 
 
 def play(learner: Learner, checkpoint: Checkpoint, progress: Progress) -> list[Figures]:
-    """Every round that was not played yet; what each of all rounds said.
+    """Run every round that was not run yet; returns what all rounds reported.
 
     Ctrl-C, and the end of a round every ``checkpoint.every`` seconds, leave a checkpoint; a kill
     loses what came after the last one, and a resumed training repeats it exactly.

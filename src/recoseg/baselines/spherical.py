@@ -100,7 +100,7 @@ def cluster_batches(
 
 
 def thin(points: Tensor, seed: int, most: int = MOST_POINTS) -> Tensor:
-    """(N, d) points, or ``most`` of them chosen at random."""
+    """At most ``most`` of (N, d) points, chosen at random."""
     if len(points) <= most:
         return points
     generator = torch.Generator().manual_seed(seed)

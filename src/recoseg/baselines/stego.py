@@ -23,7 +23,7 @@ _SURVEY = 8
 
 
 class Stego(Learner):
-    """A round is ``plan.steps`` steps."""
+    """Learner of STEGO: a round is ``plan.steps`` steps."""
 
     def begin(self) -> None:
         """Neighbours of every photo, shifts, and a probe."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def advise(archive: Index | None, k: int) -> None:
-    """A note on stderr about what a new bank could not be learnt as it should be."""
+    """Note on stderr what is missing for learning a bank well."""
     if archive is None:
         say("note: without --index common context is not eliminated.")
     # With so few photos every concept would be learnt from nearly all of them, whatever they show.

@@ -41,7 +41,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only so many images, cho
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Images worked on at a time.", show_default="cores")
 ]
-System = Annotated[
+SystemNames = Annotated[
     list[str] | None,
     typer.Option(help="denseclip, reco, each also with +crf; repeatable.", show_default="all"),
 ]
@@ -70,7 +70,7 @@ def evaluate(
     bank: Bank = None,
     index: IndexOption = None,
     recipe: Preset = "lite",
-    system: System = None,
+    system: SystemNames = None,
     student: StudentFile = None,
     predictions: Predicted = None,
     baseline: Compared = None,

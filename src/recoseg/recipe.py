@@ -209,7 +209,7 @@ LITE = Recipe(
     visual_gain=1.5,
     centre=True,
     smooth=12.0,
-    crf=CRF(temperature=0.07),
+    crf=CRF(temperature=0.05),
     confidence_temperature=0.04,
 )
 

@@ -22,6 +22,7 @@ import material
 import numpy as np
 import torch
 
+import recoseg
 from recoseg import ConceptBank, Index, Segmenter
 from recoseg.datasets import Dataset
 from recoseg.evaluation.class_banks import build_bank
@@ -35,6 +36,7 @@ from recoseg.recipe import LITE, Recipe
 from recoseg.reporting import plots
 from recoseg.reporting.reportfile import SweepSeries
 
+DATA = Path(recoseg.__file__).parent / "data"
 # Class of MSRC to the words that say that a photo shows it.
 SAID = {
     "aeroplane": "aeroplane airplane airplanes plane planes jet jets aircraft",
@@ -74,9 +76,18 @@ def main() -> None:
     data["rarity"] = rarity(index, sets[0], told, args.only, recipe, models, args.workers)
     save(args.out, data)
     series = SweepSeries.model_validate(data["rarity"]["reco"])
-    (args.out / "rarity.svg").write_text(plots.plot_sweep(series))
+    (args.out / "rarity.svg").write_text(standalone(plots.plot_sweep(series)))
     data["archives"] = archives(index, sets, recipe, models, args.workers, args.seeds)
     save(args.out, data)
+
+
+def standalone(plot: str) -> str:
+    """A page's plot as a file of its own, in the light colours of the page's style."""
+    colours = re.findall(r"--[a-z0-9-]+: #\w{6};", (DATA / "page.css").read_text())
+    light = "".join({text.split(":")[0]: text for text in reversed(colours)}.values())
+    style = f"<style>:root {{ {light} background: #ffffff; }}</style>"
+    opening, rest = plot.split(">", 1)
+    return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{rest}'
 
 
 def save(out: Path, data: dict[str, Any]) -> None:

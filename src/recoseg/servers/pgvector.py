@@ -19,7 +19,7 @@ PAGE = 4096
 # What pgvector can index; above it every search reads all rows, which is exact.
 INDEXED_DIM = 4000
 # Neighbours looked at per query: more is better and slower.
-EF_SEARCH = (200, 1000)
+EF_SEARCH = (400, 1000)
 TABLES = """
 CREATE TABLE IF NOT EXISTS recoseg_indexes(
     number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text UNIQUE NOT NULL,

@@ -1,10 +1,13 @@
-"""The systems ReCo is compared with: ``python benchmarks/baselines.py DATA --out RESULT.json``.
+"""The systems that ReCo is compared with, in one table with it.
+
+``python benchmarks/baselines.py DATA --index ARCHIVE.index --out RESULT.json``
 
 DATA holds ``camvid/train``, ``camvid/val`` and ``msrc``. Every baseline is trained on photos alone,
 CamVid's on the 367 train frames and MSRC's on every second photo. They are scored on CamVid val, on
 the photos that MSRC's were trained on, and on its others, at the photos' own size, with clusters
-matched by the truth. One table has them beside ReCo and DenseCLIP by name and beside ReCo+, as
-``results/default.json`` and ``results/adapt.json`` measured these under the same protocol.
+matched by the truth. One table has them beside ReCo and DenseCLIP by name and beside ReCo+: those
+of CamVid as ``results/default.json`` and ``results/adapt.json`` have them, those of MSRC measured
+here.
 
 Nothing is chosen by these sets. Trainings, features and counts are kept in ``--work``, so that a
 run that was stopped goes on; what is done so far is written after each part.
@@ -23,6 +26,7 @@ from typing import Any
 
 import machine
 import material
+import named_rows
 import torch
 
 from recoseg import evaluate
@@ -57,8 +61,10 @@ def main() -> None:
     result: dict[str, Any] = {**machine.described(), "seeds": args.seeds, "rows": {}, "trained": {}}
     result["plans"] = {method: preset(method).to_dict() for method in LABELS}
     sets = [camvid(args.data), msrc(args.data, args.work)]
-    result["rows"]["camvid val"] = {**by_name("camvid val"), **student()}
-    result["rows"]["msrc, all photos"] = by_name("msrc")
+    result["rows"]["camvid val"] = named_rows.camvid()
+    whole, (folder, parts) = material.msrc(args.data), (sets[1].photos, sets[1].scored)
+    named = named_rows.msrc(whole, parts, folder, args.data, args.index, args.work / "named")
+    result["rows"].update(named)
     # The headline, as many clusters as classes, comes first, and one seed of all sets.
     for place in (0, 1):
         for seeds in dict.fromkeys((tuple(args.seeds[:1]), tuple(args.seeds))):
@@ -69,6 +75,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--index", type=Path, required=True, help="of the archive; built if absent")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("baselines.work"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -179,43 +186,6 @@ def summed(rows: dict[str, Any]) -> dict[str, Any]:
         made[name] = facts
         print(f"{name:40} mIoU {facts['miou']:5} accuracy {facts['accuracy']:5}", flush=True)
     return made
-
-
-def by_name(dataset: str) -> dict[str, Any]:
-    """DenseCLIP and ReCo of the whole set and the same protocol, as another benchmark found."""
-    told = read("default.json")
-    found = told["datasets"][dataset]
-    note = (
-        "zero-shot, by name; lite, a bank built from the archive; "
-        f"default.json, commit {told['commit']}"
-    )
-    return {
-        row["system"]: {
-            **{figure: round(100 * row[figure], 1) for figure in FIGURES},
-            "match": "name",
-            "images": found["images"],
-            "note": note,
-        }
-        for row in found["rows"]
-    }
-
-
-def student() -> dict[str, Any]:
-    """ReCo+ of the same frames and protocol, which another benchmark trained."""
-    told = read("adapt.json")
-    rows = [row for name, row in told["rows"].items() if name.startswith("student, seed")]
-    row: dict[str, Any] = {"match": "name", "images": told["images"]}
-    for figure in FIGURES:
-        values = [each[figure] for each in rows]
-        row |= {figure: round(statistics.mean(values), 1), f"{figure} of seeds": values}
-        row[f"{figure} deviation"] = round(statistics.stdev(values), 1)
-    row["note"] = f"by name; adapt.json, commit {told['commit']}, a bank built from the archive"
-    return {"reco+": row}
-
-
-def read(name: str) -> Any:
-    file = machine.ROOT / "benchmarks" / "results" / name
-    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def percent(value: float | None) -> float | None:

@@ -14,7 +14,7 @@ import material
 
 from recoseg import ConceptBank, Segmenter, adapt, evaluate
 from recoseg.datasets import Dataset
-from recoseg.models.model_set import Models
+from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 
 FIGURES = ("miou", "accuracy")

@@ -80,8 +80,8 @@ def test_a_killed_writer_leaves_no_lock_even_to_its_forked_workers(tmp_path):
         "import os, sys, time; from pathlib import Path; from recoseg.io import durable\n"
         "with durable.lock(Path(sys.argv[1]), 'it'):\n"
         "    worker = os.fork()\n"
-        "    if not worker: time.sleep(60)\n"
-        "    print(worker, flush=True); time.sleep(60)\n"
+        "    if not worker: print(os.getpid(), flush=True)\n"
+        "    time.sleep(60)\n"
     )
     path = tmp_path / "lock"
     writer = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 
+@runtime_checkable
 class Cluster(Protocol):
     """Machines that work on blocks side by side; ``recoseg.cluster.engine.RayCluster`` is one."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from recoseg.datasets import ClassTable
 from recoseg.errors import InputError
+from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress
 from recoseg.learning.plan import Plan
 from recoseg.learning.pseudolabels import Ignoring
@@ -22,10 +22,7 @@ Validation = Callable[[Student], float]
 
 @dataclass(frozen=True)
 class Settings:
-    """Validated arguments of ``adapt``, beside the segmenter and the images.
-
-    ``cluster`` is a ``Cluster`` or None.
-    """
+    """Validated arguments of ``adapt``, beside the segmenter and the images."""
 
     plan: Plan
     seed: int = 0
@@ -37,7 +34,7 @@ class Settings:
     save_every: float = SAVE_EVERY
     progress: Progress = True
     table: ClassTable | None = None
-    cluster: Any = None
+    cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
         """Check every type and range."""

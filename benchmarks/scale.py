@@ -78,10 +78,11 @@ def write(
         "results": [places[p] for s in stages for p in sorted(places) if p[0] == s],
         "files": [sizes[count] for count in sorted(sizes)],
     }
-    if stages.keys() >= scale_plan.NEEDED:
+    whole = stages.keys() >= scale_plan.NEEDED
+    if whole:
         data |= scale_plan.derived(data["results"], data["files"])
     out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    if out.resolve() == scale_page.RESULTS:
+    if whole and out.resolve() == scale_page.RESULTS:
         scale_page.fill(data)
 
 

@@ -374,3 +374,23 @@ def test_a_row_tells_how_it_was_matched_what_it_is_and_what_was_printed_of_it(tm
     assert "reimplementation, lite encoder" in picie
     assert "published: accuracy \N{EN DASH}, mIoU 12.3" in picie
     assert "ReCo" in names
+
+
+def labels_of(svg: str) -> list[str]:
+    return Page(svg).text.split()
+
+
+def test_a_sweep_that_begins_with_nought_and_spans_much_shows_where_it_was_measured():
+    points = [{"x": x, "system": "cat", "miou": 0.5} for x in (0, 1, 3, 10, 236, 246, 357)]
+    series = {"name": "rarity", "x": "photos", "y": "IoU", "points": points}
+    svg = plots.plot_sweep(reportfile.SweepSeries.model_validate(series))
+    shown = labels_of(svg)
+    assert {"0", "1", "3", "10", "236"} <= set(shown)
+    assert not {"246", "357"} & set(shown)  # they would be written over 236
+
+
+def test_the_lines_of_more_than_six_systems_are_told_apart():
+    points = [{"x": x, "system": f"class {i}", "miou": i / 10} for i in range(8) for x in (1, 2)]
+    series = {"name": "many", "x": "k", "y": "IoU", "points": points}
+    svg = plots.plot_sweep(reportfile.SweepSeries.model_validate(series))
+    assert svg.count("stroke-dasharray") >= 2  # the seventh and eighth

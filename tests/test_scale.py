@@ -113,3 +113,22 @@ def test_the_benchmark_measures_the_stages_that_the_page_has(tmp_path, monkeypat
     measured = {row["stage"] for row in DATA["results"]} - PHOTOS.keys()
     assert found.keys() == measured
     assert all(spent.seconds > 0 for spent in found.values())
+
+
+def test_tables_of_the_page_wait_until_every_stage_was_measured(tmp_path, monkeypatch):
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    scale = importlib.import_module("scale")
+    sys.path.remove(str(ROOT / "benchmarks"))
+    page, out = tmp_path / "scale.md", tmp_path / "scale.json"
+    whole = scale_page.PAGE.read_text(encoding="utf-8")
+    text = whole.replace("| 1,000,000 |", "| 0 |")
+    page.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(scale_page, "PAGE", page)
+    monkeypatch.setattr(scale_page, "RESULTS", out)
+    last = sorted(scale_plan.NEEDED)[-1]
+    facts = {name: DATA[name] for name in ("commit", "dim", "prompts")}
+    early = [row for row in DATA["results"] if row["stage"] != last]
+    scale.write(out, facts, early, DATA["files"])
+    assert page.read_text(encoding="utf-8") == text
+    scale.write(out, facts, [row for row in DATA["results"] if row["stage"] == last], [])
+    assert sorted(page.read_text(encoding="utf-8").splitlines()) == sorted(whole.splitlines())

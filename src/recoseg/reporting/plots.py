@@ -30,6 +30,7 @@ _VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)"} | {
     colour: f"var(--series-{i})" for i, colour in enumerate(SERIES, start=1)
 }
 _MARKERS = "oDs^vP"
+_LINES = ("solid", "dashed", "dotted")
 _CELL = (47, 127, 208)
 _WIDTH = 5.2
 _WRITTEN_CELLS = 24
@@ -126,7 +127,9 @@ def plot_sweep(varied: SweepSeries) -> str:
             ys = [100 * (p.miou or 0.0) for p in points]
             order = np.argsort(xs, kind="stable")
             look: Any = {"color": SERIES[i % 6], "marker": _MARKERS[i % 6], "markersize": 5}
-            line = "none" if named else "solid"
+            line = "none" if named else _LINES[i // 6 % len(_LINES)]
+            if i // 6 % 2:
+                look["markerfacecolor"] = "none"
             axes.plot(np.array(xs)[order], np.array(ys)[order], linestyle=line, label=name, **look)
         axes.set_xlabel(varied.x)
         if named:
@@ -181,12 +184,24 @@ def _write_cells(axes: Axes, share: np.ndarray) -> None:
 
 
 def _numbers(axes: Axes, values: Sequence[float]) -> None:
-    """Ticks where something was measured, on a logarithmic axis if they span much."""
-    if values[0] > 0 and values[-1] / values[0] >= 8:
-        axes.set_xscale("log")
+    """Ticks where something was measured, on a logarithmic axis if they span much.
+
+    Nought stands one step before the least other value. Ticks whose labels would touch are left out.
+    """
+    positive = [value for value in values if value > 0]
+    if values[0] >= 0 and positive and positive[-1] / positive[0] >= 8:
+        least = positive[0]
+        axes.set_xscale("symlog", linthresh=least, linscale=0.5)
         axes.minorticks_off()
-    few = values if len(values) <= 10 else values[:: math.ceil(len(values) / 10)]
-    axes.set_xticks(few, [f"{value:,g}" if value < 1e6 else f"{value:.3g}" for value in few])
+        places = [math.log10(v / least) + 0.5 if v > 0 else 0.0 for v in values]
+    else:
+        places = list(values)
+    few, gap = [0], (places[-1] - places[0]) / 12
+    for i in range(1, len(places)):
+        if places[i] - places[few[-1]] >= gap:
+            few.append(i)
+    shown = [values[i] for i in few]
+    axes.set_xticks(shown, [f"{value:,g}" if value < 1e6 else f"{value:.3g}" for value in shown])
 
 
 def _short(name: str) -> str:

@@ -186,7 +186,7 @@ def _write_cells(axes: Axes, share: np.ndarray) -> None:
 def _numbers(axes: Axes, values: Sequence[float]) -> None:
     """Ticks where something was measured, on a logarithmic axis if they span much.
 
-    Nought stands one step before the least other value. Ticks whose labels would touch are left out.
+    Nought stands a step before the least other value. Ticks that would touch are left out.
     """
     positive = [value for value in values if value > 0]
     if values[0] >= 0 and positive and positive[-1] / positive[0] >= 8:

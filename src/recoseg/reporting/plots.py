@@ -1,17 +1,13 @@
-"""SVG plots of a report, with text as text and colours of the page's theme."""
+"""Plots of a report: IoU by class, confusions, sweeps of a setting, purity of retrieval; SVG."""
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recoseg.errors import ReportError, optional_import
 from recoseg.reporting.reportfile import (
     ArchivePurity,
     ClassScores,
@@ -19,46 +15,16 @@ from recoseg.reporting.reportfile import (
     SweepSeries,
     SystemScores,
 )
+from recoseg.reporting.svg import SERIES, WIDTH, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours that no plot would choose: each stands for a variable of the page's style sheet.
-INK, FAINT, RULE = "#010101", "#010102", "#010103"
-SERIES = tuple(f"#01020{i}" for i in range(1, 7))
-_VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)"} | {
-    colour: f"var(--series-{i})" for i, colour in enumerate(SERIES, start=1)
-}
 _MARKERS = "oDs^vP"
 _LINES = ("solid", "dashed", "dotted")
 _CELL = (47, 127, 208)
-_WIDTH = 5.2
 _WRITTEN_CELLS = 24
 _NAME = 28
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "recoseg",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    # A class may be called "$5"; it is no formula.
-    "text.parse_math": False,
-    "text.color": INK,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": FAINT,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "figure.facecolor": "none",
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": RULE,
-    "ytick.color": RULE,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.labelcolor": INK,
-}
 
 
 def plot_classes(report: ReportFile) -> str:
@@ -83,7 +49,7 @@ def plot_classes(report: ReportFile) -> str:
         _percent(axes, "x", "IoU, %")
         _legend(axes, 1 + len(others))
 
-    return _svg(draw, 0.9 + 0.2 * len(rows), "classes")
+    return draw_svg(draw, 0.9 + 0.2 * len(rows), "classes")
 
 
 def plot_confusion(system: SystemScores, names: Sequence[str]) -> str:
@@ -108,7 +74,7 @@ def plot_confusion(system: SystemScores, names: Sequence[str]) -> str:
         if n <= _WRITTEN_CELLS:
             _write_cells(axes, share)
 
-    return _svg(draw, _WIDTH, f"confusion-{system.name}")
+    return draw_svg(draw, WIDTH, f"confusion-{system.name}")
 
 
 def plot_sweep(varied: SweepSeries) -> str:
@@ -142,7 +108,7 @@ def plot_sweep(varied: SweepSeries) -> str:
         if len(systems) > 1:
             _legend(axes, len(systems))
 
-    return _svg(draw, 3.2, f"sweep-{varied.name}") if varied.points else ""
+    return draw_svg(draw, 3.2, f"sweep-{varied.name}") if varied.points else ""
 
 
 def plot_purity(archives: Sequence[ArchivePurity]) -> str:
@@ -161,7 +127,7 @@ def plot_purity(archives: Sequence[ArchivePurity]) -> str:
         _percent(axes, "y", "precision of retrieval, %")
         _legend(axes, len(drawn))
 
-    return _svg(draw, 3.4, "purity") if drawn else ""
+    return draw_svg(draw, 3.4, "purity") if drawn else ""
 
 
 def _precisions(one: ArchivePurity) -> list[float]:
@@ -188,14 +154,12 @@ def _numbers(axes: Axes, values: Sequence[float]) -> None:
 
     Nought stands a step before the least other value. Ticks that would touch are left out.
     """
-    positive = [value for value in values if value > 0]
-    if values[0] >= 0 and positive and positive[-1] / positive[0] >= 8:
-        least = positive[0]
+    least = next((value for value in values if value > 0), 0.0)
+    places = list(values)
+    if values[0] >= 0 and least and values[-1] / least >= 8:
         axes.set_xscale("symlog", linthresh=least, linscale=0.5)
-        axes.minorticks_off()
         places = [math.log10(v / least) + 0.5 if v > 0 else 0.0 for v in values]
-    else:
-        places = list(values)
+    axes.minorticks_off()
     few, gap = [0], (places[-1] - places[0]) / 12
     for i in range(1, len(places)):
         if places[i] - places[few[-1]] >= gap:
@@ -217,48 +181,3 @@ def _legend(axes: Axes, entries: int) -> None:
     columns = min(entries, 2)
     place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.3}
     axes.legend(ncols=columns, **place, handlelength=1.4, columnspacing=1.2)
-
-
-def _svg(draw: Callable[[Axes], None], height: float, name: str) -> str:
-    """Draw into new axes; an ``<svg>`` element that may stand beside others in one page."""
-    with optional_import("the plots of a report need matplotlib", "report", ReportError):
-        import matplotlib
-        from matplotlib.figure import Figure
-    stream = io.StringIO()
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        # The page's own fonts have the letters that the measuring font lacks.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = Figure(figsize=(_WIDTH, height))
-        draw(figure.add_subplot())
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(stream, format="svg", metadata=nothing, bbox_inches="tight", pad_inches=0.04)
-    return _embed(ElementTree.fromstring(stream.getvalue()), name)
-
-
-def _embed(svg: ElementTree.Element, name: str) -> str:
-    """The element without namespaces and fixed size, its ids its own, its colours variables."""
-    prefix = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
-    for element in svg.iter():
-        element.tag = _local(element.tag)
-        element.attrib = {_local(k): _variable(v, prefix) for k, v in element.attrib.items()}
-        if "id" in element.attrib:
-            element.set("id", f"{prefix}-{element.get('id')}")
-    for side in ("width", "height"):
-        svg.attrib.pop(side, None)
-    for style in svg.findall("./defs/style/.."):
-        # It speaks to all of a document, which is the page here.
-        svg.remove(style)
-    return ElementTree.tostring(svg, encoding="unicode")
-
-
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]
-
-
-def _variable(value: str, prefix: str) -> str:
-    if value.startswith("#"):
-        return _VARIABLES.get(value) or f"#{prefix}-{value[1:]}"
-    value = value.replace("url(#", f"url(#{prefix}-")
-    for colour, variable in _VARIABLES.items():
-        value = value.replace(colour, variable)
-    return value

@@ -135,7 +135,8 @@ class TestFolder:
         archive = Archive.open(photos)
         (photos / "b.png").unlink()
         with pytest.raises(
-            ArchiveError, match=r"b\.png cannot be read .* update the index with `recoseg index`"
+            ArchiveError,
+            match=r"b\.png cannot be read .* bring an index up to date with `recoseg index`",
         ):
             archive.read("b.png")
 

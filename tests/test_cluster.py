@@ -248,6 +248,13 @@ def test_photos_are_segmented_and_labelled_as_by_one_machine(cluster, tmp_path, 
     assert files_of(tmp_path / "made labels") == files_of(tmp_path / "plain labels")
 
 
+def test_photos_behind_a_url_are_fetched_by_the_workers(cluster, tmp_path):
+    photos = scenes_in(tmp_path / "photos")
+    segment(photos, tmp_path / "plain")
+    segment(f"simplecache::file://{photos}", tmp_path / "made", cluster)
+    assert files_of(tmp_path / "made") == files_of(tmp_path / "plain")
+
+
 class Slow:
     """A segmenter that notes its process."""
 

@@ -44,7 +44,7 @@ class Photos:
         found = inputs.gather([folder])
         if len(found) < 2:
             raise InputError(f"{folder} holds one photo; a baseline needs many, at least two.")
-        return cls(tuple(each.source for each in found), size, crops)
+        return cls(tuple(each.path for each in found), size, crops)
 
     def __len__(self) -> int:
         return len(self.files) * self.crops

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from recoseg.learning.validation import Labelled
 
 
-Folder = Annotated[Path, typer.Argument(help="Folder of the target's unlabelled images.")]
+Folder = Annotated[
+    str, typer.Argument(help="Folder of the target's unlabelled images, or its URL.")
+]
 Home = Annotated[Path, typer.Option(help="Folder for the student and its report.")]
 Bank = Annotated[str, typer.Option(help="The teacher's bank, or `everyday` for the one shipped.")]
 Concepts = Annotated[
@@ -79,11 +81,14 @@ def adapt(
     Example:
         recoseg adapt photos --bank street.bank --out student
     """
+    from recoseg.io.remote import is_url
     from recoseg.learning import adaptation, plan
     from recoseg.learning.pseudolabels import Ignoring
     from recoseg.runs import inputs
 
-    inputs.gather([folder], leave_out=check_output_folder(out))  # before the model is loaded
+    check_output_folder(out)
+    if not is_url(folder):  # a wrong path is told before the model is loaded
+        inputs.gather([folder], leave_out=out)
     chosen = plan.preset(preset).replace(iterations=iterations, batch=batch, encoder=encoder)
     chosen, table = _as_protocol(chosen, protocol)
     teacher = _teacher(bank, concepts, unknown, device)

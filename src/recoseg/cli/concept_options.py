@@ -122,7 +122,7 @@ def find_photos(given: Sequence[str]) -> list[Path]:
     """The images of files, folders and patterns."""
     from recoseg.runs.inputs import gather
 
-    return [job.source for job in gather(given)]
+    return [job.path for job in gather(given)]
 
 
 def parse_pairs(texts: Sequence[str] | None) -> dict[str, list[str]] | None:

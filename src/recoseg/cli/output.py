@@ -134,8 +134,8 @@ def gather_images(given: Sequence[str], out: Path) -> list[InputImage]:
     passed = Counter[str]()
     unlisted = list[str]()
     found = inputs.gather(given, leave_out=out, others=passed, unlisted=unlisted)
-    for folder in unlisted:
-        say(f"note: this folder was not searched: {folder}.")
+    for note in unlisted:
+        say(f"note: {note}.")
     batch.ready(out)
     if passed:
         warn_unread(filetypes.unread_note(passed))

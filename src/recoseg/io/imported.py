@@ -90,10 +90,10 @@ def id_of(path: str, root: str | None) -> str:
 
     Args:
         path: as they wrote it.
-        root: the folder of the photos; a path below it becomes relative to it.
+        root: the folder or URL of the photos; a path or URL below it becomes relative to it.
     """
     if "://" in path:
-        return _storable(path)
+        return _storable(path if root is None else path.removeprefix(f"{root}/"))
     name = posixpath.normpath(path.replace(os.sep, "/"))
     if root is not None and name.startswith("/") and Path(name).is_relative_to(root):
         name = str(Path(name).relative_to(root))

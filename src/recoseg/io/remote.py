@@ -13,13 +13,15 @@ from typing import Any
 
 from recoseg.errors import ArchiveError, optional_import
 from recoseg.io.images import SUFFIXES, printable
-from recoseg.io.sources import MAX_BYTES, Item, Listing, Skipped, from_id, listing, to_id
+from recoseg.io.sources import AGAIN, MAX_BYTES, Item, Listing, Skipped, from_id, listing, to_id
 from recoseg.io.tars import WILD, Members, read_headers
 
 KINDS = ("remote", "remote tar")
 # What file systems call the time of a change, and what else changes with a content.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "timeModified", "created")
 _TAGS = ("ETag", "etag", "md5Hash", "generation", "checksum", "ino")
+# Size, two times and a number, as in ``Item``.
+State = tuple[int, int, int, int]
 # Bytes fetched at a time while the headers of a tar file are read.
 _STEP = 2**18
 
@@ -37,7 +39,9 @@ class RemoteFolder:
     def __init__(self, url: str) -> None:
         """Open the file system; ArchiveError if that takes a package that is not there."""
         self.url, self.files = url, _file_system(url)
+        self.root = _fixed(url).rstrip("/")
         self.base = str(self.files._strip_protocol(_fixed(url))).rstrip("/")
+        self._listed: frozenset[str] | None = None
 
     @property
     def where(self) -> str:
@@ -57,16 +61,32 @@ class RemoteFolder:
                 items.append(Item(to_id(name), *_state(info)))
             else:
                 others.append(suffix)
+        self._listed = frozenset(item.id for item in items)
         return listing(items, (), others)
+
+    def has(self, id: str) -> bool:
+        """Whether a file was there when they were listed, or is now if they never were."""
+        if self._listed is not None:
+            return id in self._listed
+        try:
+            return bool(self.files.exists(self._path(from_id(id))))
+        except Exception:
+            return False
 
     def read(self, id: str) -> bytes:
         """The bytes of a file."""
         return self._part(from_id(id), id, 0, None)
 
+    def address(self, id: str) -> str:
+        """The URL of an image, for messages, and to tell whether two are one."""
+        return printable(self.files.unstrip_protocol(self._path(from_id(id))))
+
     def _found(self) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             look = self.files.glob if set(self.url) & set(WILD) else self.files.find
-            found = look(self.files._strip_protocol(self.url), detail=True)
+            listed = look(self.files._strip_protocol(self.url), detail=True)
+            # Of a single file many file systems tell nothing here.
+            found = {path: info or self.files.info(path) for path, info in listed.items()}
         # Every file system has errors of its own.
         except Exception as error:
             raise ArchiveError(
@@ -87,8 +107,7 @@ class RemoteFolder:
             data: bytes = self.files.cat_file(self._path(name), start=start, end=stop)
         except Exception as error:
             raise ArchiveError(
-                f"{id} cannot be read from {self.where} ({_reason(error)}); restore it, or update "
-                "the index with `recoseg index`."
+                f"{id} cannot be read from {self.where} ({_reason(error)}); {AGAIN}."
             ) from error
         if len(data) > MAX_BYTES:
             raise ArchiveError(f"{id} is over the limit of {MAX_BYTES >> 20} MiB; shrink it.")
@@ -104,7 +123,7 @@ class RemoteTars(RemoteFolder):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._known: dict[str, Members] = {}
+        self._known: dict[str, tuple[State, Members]] = {}
         self._lock = threading.Lock()
 
     def scan(self) -> Listing:
@@ -114,9 +133,12 @@ class RemoteTars(RemoteFolder):
             if not name.endswith(".tar"):
                 continue
             state = _state(info)
-            self._known.pop(name, None)
+            held = self._known.get(name)
+            # What tells neither time nor tag may have changed all the same.
+            if held is not None and (held[0] != state or state == _state({"size": state[0]})):
+                del self._known[name]
             try:
-                members = self._members(name)
+                members = self._members(name, state)
             except ArchiveError as error:
                 problems.append(Skipped(to_id(name), str(error)))
                 continue
@@ -126,19 +148,30 @@ class RemoteTars(RemoteFolder):
 
     def read(self, id: str) -> bytes:
         """The bytes of a member; ArchiveError if it or its tar file is gone."""
+        found = self._place(id)
+        if found is not None:
+            return self._part(found[0], id, *found[1])
+        raise ArchiveError(f"{id} is no longer in {self.where}; {AGAIN}.")
+
+    def has(self, id: str) -> bool:
+        """Whether a member was there when the headers were read."""
+        try:
+            return self._place(id) is not None
+        except ArchiveError:
+            return False
+
+    def _place(self, id: str) -> tuple[str, tuple[int, int]] | None:
+        """The tar file of a member, and its offset and size there."""
         parts = id.split("/")
         for end in range(1, len(parts)):
             if parts[end - 1].endswith(".tar"):
                 name = from_id("/".join(parts[:end]))
                 place = self._members(name).places.get(id)
                 if place is not None:
-                    return self._part(name, id, *place)
-        raise ArchiveError(
-            f"{id} is no longer in {self.where}; restore it, or update the index with `recoseg "
-            "index`."
-        )
+                    return name, place
+        return None
 
-    def _members(self, name: str) -> Members:
+    def _members(self, name: str, state: State = (0, 0, 0, 0)) -> Members:
         with self._lock:
             if name not in self._known:
                 try:
@@ -146,21 +179,21 @@ class RemoteTars(RemoteFolder):
                         self.files.open(self._path(name), "rb", block_size=_STEP) as stream,
                         tarfile.open(fileobj=stream, mode="r:") as tar,
                     ):
-                        self._known[name] = read_headers(tar, to_id(name))
+                        self._known[name] = state, read_headers(tar, to_id(name))
                 except Exception as error:
                     raise ArchiveError(
                         f"{printable(name)} cannot be read as a plain tar file ({_reason(error)}); "
                         "if it is compressed, unpack it."
                     ) from error
-            return self._known[name]
+            return self._known[name][1]
 
 
 def open_url(url: str) -> RemoteFolder:
     """The images below a URL, or those in its tar files if it has no others."""
     if urllib.parse.urlsplit(url).password:
         raise ArchiveError(
-            "the address holds a password, which the index would keep; leave it out and give it by "
-            "the environment."
+            "the address holds a password, which would be kept and shown; leave it out and give it "
+            "by the environment."
         )
     if url.endswith(".tar"):
         return RemoteTars(url)
@@ -170,7 +203,7 @@ def open_url(url: str) -> RemoteFolder:
 
 
 def _file_system(url: str) -> Any:
-    with optional_import("an archive behind a URL needs fsspec", "remote", ArchiveError):
+    with optional_import("photos behind a URL need fsspec", "remote", ArchiveError):
         import fsspec
     try:
         return fsspec.core.url_to_fs(_fixed(url))[0]
@@ -195,7 +228,7 @@ def _fixed(url: str) -> str:
     return f"{scheme}://{'/'.join(parts[:fixed])}"
 
 
-def _state(info: Mapping[str, Any]) -> tuple[int, int, int, int]:
+def _state(info: Mapping[str, Any]) -> State:
     """Size, time of change twice, and a number that changes with the content, as far as told."""
     told = next((info[name] for name in _TIMES if info.get(name) is not None), 0)
     if isinstance(told, str):

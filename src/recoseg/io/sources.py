@@ -24,6 +24,8 @@ GONE = (
     "{} is a link to something that is not there; connect its drive or mend the link and index "
     "again (what was indexed below it is kept), or remove the link to forget it"
 )
+# What to do about a photo that was listed and is gone.
+AGAIN = "restore it and run the same again, or bring an index up to date with `recoseg index`"
 
 
 class Item(NamedTuple):
@@ -117,8 +119,7 @@ def read_file(path: str, id: str, offset: int = 0, size: int | None = None) -> b
             data = stream.read(length)
     except (OSError, ValueError) as error:
         raise ArchiveError(
-            f"{id} cannot be read from {printable(path)} ({cause(error)}); restore it, or update "
-            "the index with `recoseg index`."
+            f"{id} cannot be read from {printable(path)} ({cause(error)}); {AGAIN}."
         ) from error
     if len(data) < length:
         raise ArchiveError(f"{id} is cut short in {printable(path)}; restore the file.")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from recoseg.errors import ArchiveError
 from recoseg.io.images import SUFFIXES, printable
 from recoseg.io.sources import (
+    AGAIN,
     Item,
     Listing,
     Skipped,
@@ -90,10 +91,7 @@ class TarSource:
         if place is not None:
             path, offset, size = place
             return read_file(path, id, offset, size)
-        raise ArchiveError(
-            f"{id} is no longer in {self.where}; restore it, or update the index with `recoseg "
-            "index`."
-        )
+        raise ArchiveError(f"{id} is no longer in {self.where}; {AGAIN}.")
 
     def has(self, id: str) -> bool:
         """Whether a member is there now."""
@@ -101,6 +99,10 @@ class TarSource:
             return self._place(id) is not None
         except ArchiveError:
             return False
+
+    def address(self, id: str) -> str:
+        """The path of a tar file and of a member in it, for messages."""
+        return printable(f"{self.base}/{from_id(id)}")
 
     def shards(self) -> list[str]:
         """The paths of the tar files that are there now."""

@@ -13,6 +13,7 @@ from recoseg.datasets import ClassTable
 from recoseg.io import durable
 from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress
+from recoseg.io.stored import drop_copies
 from recoseg.learning import curves, plan
 from recoseg.learning.checkpoint import Checkpoint
 from recoseg.learning.plan import Plan
@@ -36,6 +37,8 @@ from recoseg.student.deeplab import Network
 from recoseg.student.student import Student
 
 STUDENT = "student.safetensors"
+# Copies of photos that are behind a URL: training reads each many times.
+PHOTOS = "photos"
 
 
 def adapt(
@@ -63,8 +66,10 @@ def adapt(
 
     Args:
         segmenter: the teacher.
-        folder: of the target's images; no labels are read from it.
-        out: a folder for ``student.safetensors``, ``report.json``, ``curves.png`` and the rounds.
+        folder: of the target's images, tar files of them, or a URL of either that fsspec opens;
+            no labels are read from it.
+        out: a folder for ``student.safetensors``, ``report.json``, ``curves.png`` and the rounds;
+            for images behind a URL also ``photos``, copies that may be removed at the end.
         preset: ``"small"``, ``"paper"``, or a ``recoseg.learning.plan.Plan``.
         seed: of everything random.
         rounds: 2 trains a second student on the labels of the first, and so on.
@@ -86,8 +91,9 @@ def adapt(
     """
     rest = (validate, validate_every, select, save_every, progress, table, cluster)
     settings = Settings(_plan(preset), seed, rounds, ignoring, *rest)
-    jobs = _chosen(gather([folder], leave_out=Path(out)), images)
-    return _locked(segmenter, jobs, durable.make_folder(Path(out)), settings, device)
+    home = Path(out)
+    jobs = _chosen(gather([folder], leave_out=home, copies=home.absolute() / PHOTOS), images)
+    return _locked(segmenter, jobs, durable.make_folder(home), settings, device)
 
 
 def _plan(preset: str | Plan) -> Plan:
@@ -111,6 +117,7 @@ def _locked(
     with join_processes(device) as team, contextlib.ExitStack() as locked:
         if team.is_main:
             locked.enter_context(durable.lock(home / ".lock", str(home)))
+            drop_copies(home.absolute() / PHOTOS, [job.source for job in jobs])
         return _rounds(teacher, jobs, home, settings, team)
 
 

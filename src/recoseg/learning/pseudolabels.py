@@ -21,7 +21,7 @@ from recoseg.drawing import palette
 from recoseg.errors import InputError, TrainingError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.io import durable
-from recoseg.io.images import RGB
+from recoseg.io.images import RGB, ImageLike
 from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress
 from recoseg.io.saving import save_image
@@ -116,13 +116,13 @@ class PseudoLabel:
 class Labelling:
     """Makes the pseudo-label of a photo, to be saved below ``home``, an absolute path."""
 
-    segment: Callable[[Path], Segmentation]
+    segment: Callable[[ImageLike], Segmentation]
     ignoring: Ignoring
     home: Path
 
-    def __call__(self, path: Path) -> PseudoLabel:
+    def __call__(self, image: ImageLike) -> PseudoLabel:
         """The labels of a photo."""
-        return PseudoLabel.of(self.segment(path), self.ignoring, self.home)
+        return PseudoLabel.of(self.segment(image), self.ignoring, self.home)
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class PseudoLabels:
 
 def make_pseudo_labels(
     jobs: Sequence[InputImage],
-    segment: Callable[[Path], Segmentation],
+    segment: Callable[[ImageLike], Segmentation],
     names: Sequence[str],
     out: Path,
     settings: Mapping[str, Any],

@@ -17,6 +17,7 @@ from recoseg.errors import ImageError, TrainingError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.io import images
 from recoseg.io.decoding import silence_pillow
+from recoseg.io.stored import Photo, read_pixels
 from recoseg.learning.augment import Labels, augment
 from recoseg.learning.plan import Plan
 
@@ -31,19 +32,19 @@ class Pair:
 
     Attributes:
         id: the image's path below its folder.
-        image: where it lies.
+        image: where it lies, here or elsewhere.
         labels: an indexed PNG of the size that ``read`` gives; 255 is ignored.
         geometry: what the image is brought to; None to leave it as it is.
     """
 
     id: str
-    image: Path
+    image: Photo
     labels: Path
     geometry: Protocol | None = None
 
     def read(self) -> tuple[images.RGB, Labels]:
         """uint8 (H, W, 3) and uint8 (H, W); TrainingError if the sizes differ."""
-        image, labels = images.read(self.image), read_labels(self.labels)
+        image, labels = read_pixels(self.image), read_labels(self.labels)
         if self.geometry is not None:
             image = self.geometry.image(image)
         if image.shape[:2] != labels.shape:

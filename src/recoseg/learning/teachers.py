@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from recoseg.datasets import ClassTable
 from recoseg.errors import TrainingError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.io import images
+from recoseg.io.images import ImageLike
 from recoseg.segmenting.result import UNKNOWN, Segmentation
 
 
@@ -61,12 +61,12 @@ class Teacher:
             told["classes"] = list(self.table.classes)
         return told
 
-    def __call__(self, path: Path) -> Segmentation:
+    def __call__(self, image: ImageLike) -> Segmentation:
         """The labels of a photo."""
         if self.geometry is None:
-            found = self.segment(path)
+            found = self.segment(image)
         else:
-            found = self.segment(self.geometry.image(images.read(path)))
+            found = self.segment(self.geometry.image(images.read(image)))
         if self.table is None:
             return found
         classes = dict(zip(self.table.classes, range(len(self.table.classes)), strict=True))

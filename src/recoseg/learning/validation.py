@@ -37,8 +37,8 @@ class Labelled:
         for job in gather([images]):
             mask = (Path(masks) / job.id).with_suffix(".png")
             if not mask.is_file():
-                raise InputError(f"{job.source} has no mask {mask}; add it or leave both out.")
-            found.append(Pair(job.id, job.source, mask))
+                raise InputError(f"{job.path} has no mask {mask}; add it or leave both out.")
+            found.append(Pair(job.id, job.path, mask))
         return cls(tuple(found))
 
     def __call__(self, segment: Callable[[ImageLike], Segmentation]) -> float:

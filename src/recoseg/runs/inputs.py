@@ -1,17 +1,21 @@
-"""Which images a user means by files, folders and patterns, and what their results are called."""
+"""Which images a user means by files, folders, patterns and URLs, and how results are called."""
 
 from __future__ import annotations
 
 import glob
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from recoseg.errors import ArchiveError, ImageError, InputError
 from recoseg.io import filetypes
+from recoseg.io.archive import Archive
+from recoseg.io.durable import MAX_NAME
 from recoseg.io.images import SUFFIXES, printable
+from recoseg.io.remote import is_url
+from recoseg.io.stored import Photo, list_stored
 from recoseg.io.walking import matching, walk
 
 # Bytes of a result's name without its suffix.
@@ -24,13 +28,23 @@ class InputImage:
 
     Attributes:
         id: its path below the folder that was given, with forward slashes.
-        source: where it lies.
+        source: where it lies: the path of a file, or an image behind a URL or in a tar file.
         stem: the name of its results, below ``labels/`` and ``overlays/``, without suffix.
     """
 
     id: str
-    source: Path
+    source: Photo
     stem: str
+
+    @property
+    def path(self) -> Path:
+        """The file; InputError if it has none of its own here."""
+        if not isinstance(self.source, Path):
+            raise InputError(
+                f"{self.source} is no file of its own on this machine, which is needed here; copy "
+                "the photos into a folder."
+            )
+        return self.source
 
 
 def gather(
@@ -38,41 +52,41 @@ def gather(
     leave_out: Path | None = None,
     others: Counter[str] | None = None,
     unlisted: list[str] | None = None,
+    copies: Path | None = None,
 ) -> list[InputImage]:
-    """The images of files, folders (searched through) and glob patterns, each once.
+    """The images of files, folders (searched through), patterns and URLs, each once.
 
     Args:
-        inputs: paths or patterns; ``**`` in a pattern goes down into folders.
+        inputs: paths or patterns, in which ``**`` goes down into folders, and URLs of images or
+            folders that fsspec opens (``"s3://bucket/photos"``). Tar files are read in place; so
+            are those of a folder without images.
         leave_out: a folder that is not searched: the results of an earlier run. Folders of results
             below the one given are not searched either.
         others: counts, by suffix, the files that were passed over.
-        unlisted: takes the folders that could not be searched, and why.
+        unlisted: takes sentences on folders and tar files that could not be searched, and why.
+        copies: a folder that keeps what was read from URLs, so that it is fetched once; None to
+            fetch an image each time it is read.
 
     Raises:
         ImageError: a path does not exist.
-        ArchiveError: a folder or pattern holds no image.
+        ArchiveError: a folder, pattern or URL holds no image, or a URL cannot be opened.
         InputError: two images would be written under one name, or all lie in ``leave_out``.
     """
     away = leave_out.resolve() if leave_out is not None else None
-    sources: dict[Path, str] = {}
     passed = Counter[str]() if others is None else others
-
-    def failed(inside: str, error: OSError) -> None:
-        if unlisted is not None:
-            unlisted.append(f"{printable(inside)[-200:]} ({error.strerror})")
-
+    look = _Look(passed, [] if unlisted is None else unlisted, copies)
+    sources: dict[Photo, str] = {}
     for given in inputs:
-        root, paths = _expand(Path(given), passed, failed)
-        for path in paths:
-            resolved = path.resolve()
-            if away is None or not resolved.is_relative_to(away):
-                sources.setdefault(resolved, path.relative_to(root).as_posix())
+        for name, photo in look.at(given):
+            place = photo.resolve() if isinstance(photo, Path) else photo
+            if away is None or not isinstance(place, Path) or not place.is_relative_to(away):
+                sources.setdefault(place, name)
     if not sources and leave_out is not None:
         raise InputError(
             f"all images lie in {leave_out}, the folder for the results; choose another one for "
             f"them, such as {leave_out / 'segmented'}."
         )
-    taken: dict[str, Path] = {}
+    taken: dict[str, Photo] = {}
     for source, name in sources.items():
         if taken.setdefault(name, source) != source:
             raise InputError(
@@ -83,40 +97,73 @@ def gather(
     return [InputImage(name, taken[name], stem) for name, stem in stems.items()]
 
 
-def _expand(
-    given: Path, others: Counter[str], failed: Callable[[str, OSError], None]
-) -> tuple[Path, list[Path]]:
-    """The folder that names are relative to, and the image files."""
-    if given.is_dir():
+@dataclass(frozen=True)
+class _Look:
+    """Looks for images; notes what it passes over and what it cannot search."""
+
+    others: Counter[str]
+    notes: list[str]
+    copies: Path | None
+
+    def at(self, given: str | Path) -> Iterable[tuple[str, Photo]]:
+        """The images that a text or path means, named below their folder."""
+        if isinstance(given, str) and is_url(given):
+            scheme, _, path = given.partition("://")
+            if scheme not in ("file", "local"):
+                return list_stored(Archive.open(given), self.notes.append, self.copies)
+            given = path
+        given = Path(given)
+        if given.is_dir():
+            return self._folder(given)
+        wild = glob.has_magic(str(given))
+        if given.suffix == ".tar" and (given.is_file() or wild):
+            return list_stored(Archive.open(given), self.notes.append)
+        if given.is_file():
+            return [(given.name, given)]
+        if wild:
+            return self._pattern(given)
+        raise ImageError(f"{given} does not exist; give an image, a folder, a pattern or a URL.")
+
+    def _folder(self, folder: Path) -> Iterable[tuple[str, Photo]]:
         walked = walk(
-            str(given), failed, hidden=True, enter=lambda p: not filetypes.is_results_folder(p)
+            str(folder),
+            self._unsearched,
+            hidden=True,
+            enter=lambda path: not filetypes.is_results_folder(path),
         )
-        return given, _images(given, sorted(given / path for path, _ in walked), others)
-    if given.is_file():
-        return given.parent, [given]
-    if glob.has_magic(str(given)):
+        files = _plain(sorted(folder / path for path, _ in walked))
+        suffixes = {file.suffix.lower() for file in files}
+        if ".tar" in suffixes and not suffixes & SUFFIXES:
+            return list_stored(Archive.open(folder), self.notes.append)
+        return self._images(folder, folder, files)
+
+    def _pattern(self, given: Path) -> Iterable[tuple[str, Photo]]:
         fixed = next(part for part in given.parents if not glob.has_magic(str(part)))
         below = len(fixed.absolute().parts)
-        names = [Path(path).parts[below:] for path in matching(str(given.absolute()), failed)]
-        return fixed, _images(given, sorted(fixed.joinpath(*parts) for parts in names), others)
-    raise ImageError(f"{given} does not exist; give an image, a folder or a pattern.")
+        found = matching(str(given.absolute()), self._unsearched)
+        files = _plain(sorted(fixed.joinpath(*Path(path).parts[below:]) for path in found))
+        return self._images(given, fixed, files)
 
-
-def _images(given: Path, found: Iterable[Path], others: Counter[str]) -> list[Path]:
-    files = [path for path in found if not path.name.startswith(".") and path.is_file()]
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    if len(images) == len(files) > 0:
-        return images
-    passed = filetypes.count_suffixes(
-        path.name for path in files if path.suffix.lower() not in SUFFIXES
-    )
-    if not images:
-        remedy = filetypes.remedy(passed) or "its files need a suffix such as .jpg"
-        raise ArchiveError(
-            f"{given} holds no image ({filetypes.describe_counts(passed)}); {remedy}."
+    def _images(self, given: Path, root: Path, files: Sequence[Path]) -> list[tuple[str, Photo]]:
+        images = [path for path in files if path.suffix.lower() in SUFFIXES]
+        passed = filetypes.count_suffixes(
+            path.name for path in files if path.suffix.lower() not in SUFFIXES
         )
-    others.update(passed)
-    return images
+        if not images:
+            remedy = filetypes.remedy(passed) or "its files need a suffix such as .jpg"
+            raise ArchiveError(
+                f"{given} holds no image ({filetypes.describe_counts(passed)}); {remedy}."
+            )
+        self.others.update(passed)
+        return [(path.relative_to(root).as_posix(), path) for path in images]
+
+    def _unsearched(self, inside: str, error: OSError) -> None:
+        place = printable(inside)[-200:]
+        self.notes.append(f"this folder was not searched: {place} ({error.strerror})")
+
+
+def _plain(found: Iterable[Path]) -> list[Path]:
+    return [path for path in found if not path.name.startswith(".") and path.is_file()]
 
 
 def _stems(names: Sequence[str]) -> dict[str, str]:
@@ -136,7 +183,13 @@ def _stems(names: Sequence[str]) -> dict[str, str]:
 
 def _short(stem: PurePosixPath) -> str:
     """The stem, whose last part leaves room for the suffix of any result."""
-    if len(stem.name.encode("utf-8", "surrogateescape")) <= LONGEST:
-        return str(stem)
-    digest = hashlib.sha256(str(stem).encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    return str(stem.with_name(f"{stem.name[: LONGEST // 5]}~{digest}"))
+    folders = [_cut(name, name, MAX_NAME) for name in stem.parent.parts]
+    return str(PurePosixPath(*folders, _cut(stem.name, str(stem), LONGEST)))
+
+
+def _cut(name: str, known: str, longest: int) -> str:
+    """A name, or if it has more bytes its beginning and a digest of ``known``."""
+    if len(name.encode("utf-8", "surrogateescape")) <= longest:
+        return name
+    digest = hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return f"{name[: LONGEST // 5]}~{digest}"

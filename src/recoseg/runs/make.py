@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from PIL import Image
 
-from recoseg.errors import ImageError, RecosegError
-from recoseg.io import durable
+from recoseg.errors import ArchiveError, ImageError, RecosegError
+from recoseg.io import durable, images
 from recoseg.io.machines import Cluster
+from recoseg.io.parallel import prefetch_map
 from recoseg.io.saving import save_image
+from recoseg.io.stored import Photo
 from recoseg.runs.inputs import InputImage
 from recoseg.runs.manifest import MANIFEST, file_digest
 from recoseg.runs.record import Entry, entry_of, verified
 
 ATTEMPTS = 3
+# Threads that fetch photos while one is segmented, and how many may wait.
+FETCHING, AHEAD = 4, 8
 # Images that a machine is given at a time.
 BLOCK = 8
 
@@ -49,7 +56,8 @@ class ManyFiled(Result, Protocol):
         ...
 
 
-Segment = Callable[[Path], Result]
+# It is given the path of a photo or, of one that is no file of its own here, uint8 (H, W, 3).
+Segment = Callable[[Any], Result]
 
 # An image, and what is recorded of its results, if anything is.
 Job = tuple[InputImage, Entry | None]
@@ -62,6 +70,10 @@ class Made(NamedTuple):
     kept: bool = False
     reason: str = ""
     missing: bool = False
+
+
+# The path of a file, the bytes of what is none, or why these cannot be had.
+Fetched = Path | bytes | ArchiveError
 
 
 @dataclass(frozen=True)
@@ -79,17 +91,34 @@ class MakeResults:
     def __call__(self, block: Sequence[Job]) -> list[Made]:
         """A machine's work; results that are as they were recorded are kept."""
         self._check_place()
-        return [self.make(*job) for job in block]
+        return list(self.stream(block))
 
-    def make(self, job: InputImage, entry: Entry | None) -> Made:
+    def stream(self, jobs: Sequence[Job]) -> Iterator[Made]:
+        """What becomes of each job, in order; some photos are fetched ahead."""
+        with contextlib.closing(_fetched([job.source for job, _ in jobs])) as photos:
+            for (job, entry), photo in zip(jobs, photos, strict=True):
+                yield self.make(job, entry, photo)
+
+    def make(self, job: InputImage, entry: Entry | None, photo: Fetched) -> Made:
         """One image's results."""
-        kept = None if entry is None else verified(self.out, entry, job.source)
+        if isinstance(photo, ArchiveError):
+            return Made(None, reason=str(photo), missing=True)
+        kept = None if entry is None else verified(self.out, entry, _digest(photo))
         if kept is not None:
             return Made(kept, kept=True)
         try:
-            digest, result = _of_one_state(job.source, self.segment)
+            digest, result = self._segmented(photo, str(job.source))
         except (ImageError, OSError) as error:
-            return Made(None, reason=str(error), missing=not job.source.exists())
+            missing = isinstance(photo, Path) and not photo.exists()
+            return Made(None, reason=str(error), missing=missing)
+        return Made(self._saved(job, digest, result))
+
+    def _segmented(self, photo: Path | bytes, name: str) -> tuple[str, Result]:
+        if isinstance(photo, Path):
+            return _of_one_state(photo, self.segment)
+        return _digest(photo), self.segment(images.read(photo, name=name))
+
+    def _saved(self, job: InputImage, digest: str, result: Result) -> Entry:
         labels = self.out / "labels" / f"{job.stem}.png"
         overlay = self.out / "overlays" / f"{job.stem}.jpg"
         for path in (labels, overlay):
@@ -97,7 +126,7 @@ class MakeResults:
         result.save(labels)
         save_image(overlay, result.overlay(), quality=90)
         more = result.beside(labels) if isinstance(result, ManyFiled) else ()
-        return Made(entry_of(self.out, digest, (labels, overlay, *more), _sorted(result.area)))
+        return entry_of(self.out, digest, (labels, overlay, *more), _sorted(result.area))
 
     def _check_place(self) -> None:
         if not (self.out / MANIFEST).exists():
@@ -117,17 +146,58 @@ def results(
     """
     work = MakeResults(segment, out.absolute())
     if cluster is None:
-        yield from (work.make(*job) for job in jobs)
+        yield from work.stream(jobs)
         return
     blocks = [jobs[first : first + BLOCK] for first in range(0, len(jobs), BLOCK)]
     for block, made in zip(blocks, cluster.map(work, blocks), strict=True):
+        # Of what is fetched over a network one alone may fail for a moment.
+        blind = all(found.missing for found in made)
         for (job, _), found in zip(block, made, strict=True):
-            if found.missing and job.source.exists():
+            if found.missing and (blind or isinstance(job.source, Path)) and _is_seen(job.source):
                 raise RecosegError(
                     f"{job.source} is seen here and not from all nodes of the cluster; put the "
-                    "photos on a drive that they have under the same path."
+                    "photos on a drive that they have under the same path, or give the nodes the "
+                    "packages, keys and network that the URL takes."
                 )
             yield found
+
+
+def _is_seen(photo: Photo) -> bool:
+    if isinstance(photo, Path):
+        return photo.exists()
+    with contextlib.suppress(ArchiveError):
+        return bool(photo.read())
+    return False
+
+
+def _fetched(photos: Sequence[Photo]) -> Generator[Fetched, None, None]:
+    """What is known of each photo, in order."""
+    if all(isinstance(photo, Path) for photo in photos):
+        yield from (photo for photo in photos if isinstance(photo, Path))
+        return
+    pool = ThreadPoolExecutor(FETCHING)
+    try:
+        yield from prefetch_map(pool, _fetch, photos, AHEAD)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _fetch(photo: Photo) -> Fetched:
+    if isinstance(photo, Path):
+        return photo
+    try:
+        return photo.read()
+    except ArchiveError as error:
+        return error
+
+
+def _digest(photo: Path | bytes) -> str:
+    """Of the bytes; empty if they are gone."""
+    if isinstance(photo, bytes):
+        return hashlib.sha256(photo).hexdigest()
+    with contextlib.suppress(OSError):
+        return file_digest(photo)
+    return ""
 
 
 def _of_one_state(path: Path, segment: Segment) -> tuple[str, Result]:

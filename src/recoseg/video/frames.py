@@ -109,7 +109,7 @@ class Folder:
     @property
     def digest(self) -> str:
         """Of names, sizes and times of change: a folder may hold gigabytes."""
-        stats = [(job.id, job.source.stat()) for job in self.files]
+        stats = [(job.id, job.path.stat()) for job in self.files]
         return repr([(id, s.st_size, s.st_mtime_ns) for id, s in stats])
 
     def read(self, start: int, every: int) -> Iterator[Frame]:
@@ -119,7 +119,7 @@ class Folder:
             if index < start or index % every:
                 continue
             try:
-                image = images.read(job.source)
+                image = images.read(job.path)
             except ImageError as error:
                 self.skipped.append(str(error))
                 continue

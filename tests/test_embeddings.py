@@ -34,6 +34,8 @@ from recoseg.recipe import LITE
 from tests import embedded
 from tests.embedded import NAMES
 from tests.test_archive import tar
+from tests.test_remote import bucket as bucket
+from tests.test_remote import upload
 from tests.toys import Toy
 
 VECTORS = embedded.embed(NAMES)
@@ -108,6 +110,79 @@ def test_photos_are_those_of_tar_shards_too(tmp_path, photos):
     made = by_folder(tmp_path, tmp_path / "shards", [f"0.tar/{name}" for name in NAMES])
     assert made.unreachable == 0
     assert np.array_equal(made.index.image("0.tar/red1.png"), embedded.picture("red1.png"))
+
+
+def test_photos_may_be_behind_a_url(bucket, tmp_path, photos):
+    """With paths below it, or whole URLs; one of a photo that is not there cannot be fetched."""
+    url = upload(bucket, photos, "/bucket/photos")
+    names = [*NAMES[:9], *(f"{url}/{name}" for name in NAMES[9:]), "red9.png", "memory:///x.png"]
+    vectors = np.concatenate([VECTORS, VECTORS[:2]])
+    made = by_folder(tmp_path, url, names, vectors)
+    assert set(made.index.ids) == {*NAMES, "red9.png", "memory:///x.png"}
+    assert made.agreement.compared == 16
+    assert made.unreachable == 2
+    again = Index.open(tmp_path / "x.index")
+    assert np.array_equal(again.image("blue1.png"), embedded.picture("blue1.png"))
+    assert [again.archive.has(name) for name in ("blue1.png", "red9.png")] == [True, False]
+
+
+def pack(folder: Path, *halves: dict[str, bytes]) -> Path:
+    folder.mkdir()
+    for number, members in enumerate(halves):
+        tar(folder / f"{number:05}.tar", members)
+    return folder
+
+
+def keyed() -> tuple[list[str], list[dict[str, bytes]]]:
+    """Keys of webdataset's samples in the order of NAMES, and the members of two shards."""
+    keys = [f"{number // 9:05}{number % 9:04}" for number in range(len(NAMES))]
+    halves: list[dict[str, bytes]] = [{}, {}]
+    for number, (key, name) in enumerate(zip(keys, NAMES, strict=True)):
+        halves[number // 9][f"{key}.json"] = b"{}"
+        halves[number // 9][f"{key}.png"] = embedded.encoded(name)
+    return keys, halves
+
+
+@pytest.mark.parametrize("where", ["here", "behind a URL"])
+@pytest.mark.parametrize("column", ["image_path", "key"])
+def test_keys_of_samples_lead_to_members_of_tar_files(bucket, tmp_path, column, where):
+    keys, halves = keyed()
+    photos = pack(tmp_path / "shards", *halves)
+    if where != "here":
+        photos = upload(bucket, photos, "/bucket/shards")
+    columns = {"url": ["https://far.example/x.png"] * 18} if column == "key" else {}
+    columns[column] = keys
+    folder = embedded.clip_retrieval(tmp_path / "laion", VECTORS, keys, parts=1, **columns)
+    made = take(open_table(folder, photos=photos), tmp_path / "x.index")
+    assert made.index.ids == [f"{key[:5]}.tar/{key}.png" for key in keys]
+    assert made.unreachable == 0
+    assert made.agreement.compared == 16
+    again = Index.open(tmp_path / "x.index")
+    assert np.array_equal(again.image(f"00001.tar/{keys[-1]}.png"), embedded.picture(NAMES[-1]))
+    toy = Toy()
+    bank = ConceptBank.build(
+        ["red"], again, SMALL.replace(ce=False), models=Models(toy, toy, toy), progress=False
+    )
+    assert len(bank["red"].evidence.seeds) == 2
+
+
+def test_keys_of_a_list_are_those_of_tar_files_too(tmp_path):
+    keys, halves = keyed()
+    photos = pack(tmp_path / "shards", *halves)
+    made = by_list(tmp_path, photos, [*keys[:-1], f"00001.tar/{keys[-1]}.png"])
+    assert made.index.ids == [f"{key[:5]}.tar/{key}.png" for key in keys]
+
+
+def test_a_key_that_means_no_one_photo_is_not_guessed(tmp_path):
+    keys, halves = keyed()
+    halves[1][f"{keys[0]}.png"] = embedded.encoded("blue0.png")  # in both shards
+    halves[0][f"{keys[1]}.jpg"] = halves[0][f"{keys[1]}.png"]  # the photo
+    halves[0][f"{keys[1]}.mask.png"] = embedded.encoded("black0.png")
+    del halves[0][f"{keys[2]}.png"]  # was not downloaded
+    photos = pack(tmp_path / "shards", *halves)
+    made = by_folder(tmp_path, photos, keys)
+    assert made.unreachable == 2
+    assert {keys[0], keys[2], f"00000.tar/{keys[1]}.jpg"} < set(made.index.ids)
 
 
 # the model that is said to have made them

@@ -4,59 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from recoseg.embeddings.arrays import one_dim, open_vectors
+from recoseg.embeddings.named_rows import NamedRows
+from recoseg.embeddings.naming import Naming
 from recoseg.embeddings.parquet import open_parquet
-from recoseg.embeddings.table import BLOCK_ROWS, Block, Part
+from recoseg.embeddings.table import BLOCK_ROWS, Part
 from recoseg.errors import ArchiveError
 from recoseg.io.images import printable
-from recoseg.io.imported import ImportedSource, id_of
+from recoseg.io.imported import ImportedSource
 
 FORM = "clip-retrieval"
 VECTORS, METADATA = "img_emb", "metadata"
 # Columns that say which photo a row is of, the best first.
 NAMES = ("image_path", "url", "key")
+# The same where photos lie in tar files, in which a key is found and a URL is not.
+NAMES_IN_TARS = ("image_path", "key", "url")
 _NUMBER = re.compile(r"(\d+)\D*$")
-
-
-@dataclass(frozen=True)
-class Partition:
-    """One array and its rows of metadata.
-
-    Attributes:
-        path: of the array.
-        metadata: of the parquet file.
-        column: which says the photo.
-        root: the photos' folder, if they are in one.
-        vectors: (n, d).
-    """
-
-    path: Path
-    metadata: Path
-    column: str
-    root: str | None
-    vectors: NDArray[np.floating]
-
-    @property
-    def name(self) -> str:
-        """The array's path."""
-        return str(self.path)
-
-    def blocks(self) -> Iterator[Block]:
-        """Rows with their metadata."""
-        first = 0
-        with open_parquet(self.metadata) as file:
-            for batch in file.iter_batches(BLOCK_ROWS, columns=[self.column]):
-                names = batch.column(0).to_pylist()
-                ids = [id_of(str(name), self.root) if name else "" for name in names]
-                yield Block(ids, self.vectors[first : first + len(ids)])
-                first += len(ids)
 
 
 class ClipRetrievalTable:
@@ -69,8 +36,8 @@ class ClipRetrievalTable:
             ArchiveError: files are missing, cannot be read, or do not fit together.
             InputError: pyarrow is missing.
         """
-        root: str | None = getattr(source.photos, "root", None)
-        found = [_partition(*pair, root) for pair in _pairs(folder)]
+        naming = Naming(source.photos)
+        found = [_partition(*pair, naming) for pair in _pairs(folder)]
         self.dim = one_dim((part.name, part.vectors.shape[1]) for part in found)
         self.parts: Sequence[Part] = found
         self.source = source
@@ -110,22 +77,28 @@ def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
     return found
 
 
-def _partition(path: Path, metadata: Path, root: str | None) -> Partition:
+def _partition(path: Path, metadata: Path, naming: Naming) -> NamedRows:
     vectors = open_vectors(path)
     with open_parquet(metadata) as file:
         rows: int = file.metadata.num_rows
-        column = _column(file.schema_arrow, metadata)
+        column = _column(file.schema_arrow, metadata, NAMES_IN_TARS if naming.by_key else NAMES)
     if rows != len(vectors):
         raise ArchiveError(
             f"{printable(str(path))} has {len(vectors)} vectors and {printable(str(metadata))} "
             f"{rows} rows; each vector needs its own, in the same order."
         )
-    return Partition(path, metadata, column, root, vectors)
+    return NamedRows(path, vectors, partial(_names, metadata, column), naming)
 
 
-def _column(schema: Any, path: Path) -> str:
+def _names(metadata: Path, column: str) -> Iterator[list[str | None]]:
+    with open_parquet(metadata) as file:
+        for batch in file.iter_batches(BLOCK_ROWS, columns=[column]):
+            yield batch.column(0).to_pylist()
+
+
+def _column(schema: Any, path: Path, wanted: Sequence[str]) -> str:
     names: Sequence[str] = schema.names
-    found = next((name for name in NAMES if name in names), None)
+    found = next((name for name in wanted if name in names), None)
     if found is None:
         raise ArchiveError(
             f"{printable(str(path))} has no column {', '.join(NAMES[:-1])} or {NAMES[-1]} (it has "

@@ -4,52 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from recoseg.embeddings.arrays import open_vectors
-from recoseg.embeddings.table import BLOCK_ROWS, Block, Part
+from recoseg.embeddings.named_rows import NamedRows
+from recoseg.embeddings.naming import Naming
+from recoseg.embeddings.table import BLOCK_ROWS, Part
 from recoseg.errors import ArchiveError
 from recoseg.io.archive import LISTS
 from recoseg.io.images import printable
-from recoseg.io.imported import ImportedSource, id_of
+from recoseg.io.imported import ImportedSource
 from recoseg.io.walking import open_regular
 
 FORM = "list"
-
-
-@dataclass(frozen=True)
-class ListedPart:
-    """One array and its list.
-
-    Attributes:
-        path: of the array.
-        names: of the list.
-        root: the photos' folder, if they are in one.
-        vectors: (n, d).
-    """
-
-    path: Path
-    names: Path
-    root: str | None
-    vectors: NDArray[np.floating]
-
-    @property
-    def name(self) -> str:
-        """The array's path."""
-        return str(self.path)
-
-    def blocks(self) -> Iterator[Block]:
-        """Rows with their lines."""
-        lines = _lines(self.names)
-        first = 0
-        while names := list(itertools.islice(lines, BLOCK_ROWS)):
-            ids = [id_of(name, self.root) for name in names]
-            yield Block(ids, self.vectors[first : first + len(ids)])
-            first += len(ids)
 
 
 class ListedTable:
@@ -81,9 +49,15 @@ class ListedTable:
                 f"{printable(str(path))} has {len(vectors)} vectors and {printable(str(found))} "
                 f"{lines} paths; each vector needs its own, in the same order."
             )
-        root: str | None = getattr(source.photos, "root", None)
         self.dim, self.source = vectors.shape[1], source
-        self.parts: Sequence[Part] = (ListedPart(path, found, root, vectors),)
+        rows = NamedRows(path, vectors, partial(_names, found), Naming(source.photos))
+        self.parts: Sequence[Part] = (rows,)
+
+
+def _names(path: Path) -> Iterator[list[str]]:
+    lines = _lines(path)
+    while names := list(itertools.islice(lines, BLOCK_ROWS)):
+        yield names
 
 
 def _lines(path: Path) -> Iterator[str]:

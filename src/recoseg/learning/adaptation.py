@@ -66,10 +66,9 @@ def adapt(
 
     Args:
         segmenter: the teacher.
-        folder: of the target's images, tar files of them, or a URL of either that fsspec opens;
-            no labels are read from it.
-        out: a folder for ``student.safetensors``, ``report.json``, ``curves.png`` and the rounds;
-            for images behind a URL also ``photos``, copies that may be removed at the end.
+        folder: of the target's images or tar files, or its URL; no labels are read from it.
+        out: a folder for ``student.safetensors``, ``report.json``, ``curves.png`` and the rounds,
+            and for copies of images behind a URL (``photos``; to be deleted at will at the end).
         preset: ``"small"``, ``"paper"``, or a ``recoseg.learning.plan.Plan``.
         seed: of everything random.
         rounds: 2 trains a second student on the labels of the first, and so on.
@@ -91,17 +90,16 @@ def adapt(
     """
     rest = (validate, validate_every, select, save_every, progress, table, cluster)
     settings = Settings(_plan(preset), seed, rounds, ignoring, *rest)
-    home = Path(out)
-    jobs = _chosen(gather([folder], leave_out=home, copies=home.absolute() / PHOTOS), images)
-    return _locked(segmenter, jobs, durable.make_folder(home), settings, device)
+    return _locked(segmenter, _jobs(folder, Path(out), images), Path(out), settings, device)
 
 
 def _plan(preset: str | Plan) -> Plan:
     return plan.preset(preset) if isinstance(preset, str) else preset
 
 
-def _chosen(jobs: list[InputImage], count: int | None) -> list[InputImage]:
-    """So many of the images, evenly; all if there are no more."""
+def _jobs(folder: str | Path, out: Path, count: int | None) -> list[InputImage]:
+    """So many of the folder's images, evenly; all if there are no more."""
+    jobs = gather([folder], leave_out=out, copies=out.absolute() / PHOTOS)
     if count is None or count >= len(jobs):
         return jobs
     return [jobs[number * len(jobs) // count] for number in range(count)]
@@ -114,6 +112,7 @@ def _locked(
     settings: Settings,
     device: str | None,
 ) -> Student:
+    durable.make_folder(home)
     with join_processes(device) as team, contextlib.ExitStack() as locked:
         if team.is_main:
             locked.enter_context(durable.lock(home / ".lock", str(home)))

@@ -133,6 +133,59 @@ def test_damaged_and_cut_tars_are_listed(bucket, photos, tmp_path):
         archive.read("a.tar/9/x.png")
 
 
+def test_a_server_that_sends_no_parts_of_files_gives_the_same(
+    bucket, photos, tmp_path, monkeypatch
+):
+    upload(bucket, pack(photos, tmp_path / "tars"), "/bucket/tars")
+    archive = Archive.open("memory:///bucket/tars")
+    expected = [archive.read(item.id) for item in archive]
+    cat = type(bucket).cat_file
+    monkeypatch.setattr(type(bucket), "cat_file", lambda self, path, **_: cat(self, path))
+    assert [archive.read(item.id) for item in archive] == expected
+
+
+def test_a_single_file_of_which_a_listing_tells_nothing(bucket, photos, monkeypatch):
+    url = upload(bucket, photos, "/bucket/photos")
+    find = type(bucket).find
+
+    def silent(self, path, **how):
+        found = find(self, path, **how)
+        return {path: {}} if [*found] == [path] else found
+
+    monkeypatch.setattr(type(bucket), "find", silent)
+    archive = Archive.open(f"{url}/0/003.png")
+    assert archive.read("003.png") == (photos / "0" / "003.png").read_bytes()
+
+
+def test_headers_of_a_tar_file_are_read_again_when_it_changed(
+    bucket, photos, tmp_path, monkeypatch
+):
+    tars = pack(photos, tmp_path / "tars")
+    upload(bucket, tars, "/bucket/tars")
+    archive = Archive.open("memory:///bucket/tars")
+    read = []
+    real = remote.read_headers
+    monkeypatch.setattr(remote, "read_headers", lambda tar, id: read.append(id) or real(tar, id))
+    assert len(archive.relist()) == len(archive)
+    assert read == []
+    bucket.pipe_file("/bucket/tars/a.tar", (tars / "b.tar").read_bytes())
+    assert len(archive.relist()) < len(archive)
+    assert read == ["a.tar"]
+
+
+def test_whether_a_photo_is_there_is_known_without_reading_it(bucket, photos, tmp_path):
+    url = upload(bucket, photos, "/bucket/photos")
+    upload(bucket, pack(photos, tmp_path / "tars"), "/bucket/tars")
+    for source, id in (
+        (remote.RemoteFolder(url), "0/003.png"),
+        (Archive.open(url).reader, "0/003.png"),
+        (remote.RemoteTars("memory:///bucket/tars"), "a.tar/0/003.png"),
+    ):
+        assert source.has(id)
+        assert not source.has(id.replace("003", "999"))
+    assert not remote.RemoteTars("memory:///bucket/tars").has("z.tar/0/003.png")
+
+
 def test_a_package_that_is_not_there_is_named(monkeypatch):
     with pytest.raises(ArchiveError, match="needs a package that is not installed"):
         Archive.open("abfs://container/photos")

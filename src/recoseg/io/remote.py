@@ -109,6 +109,8 @@ class RemoteFolder:
             raise ArchiveError(
                 f"{id} cannot be read from {self.where} ({_reason(error)}); {AGAIN}."
             ) from error
+        if size is not None and len(data) > size:
+            data = data[start:stop]  # some web servers send the whole file for a part of it
         if len(data) > MAX_BYTES:
             raise ArchiveError(f"{id} is over the limit of {MAX_BYTES >> 20} MiB; shrink it.")
         if size is not None and len(data) < size:

@@ -42,13 +42,12 @@ def segment(
     images: what is there already, made from the same bytes with the same bank and settings, is
     kept. An image that cannot be read is reported and the others go on; the exit status is then 3.
 
-    Photos behind a URL that fsspec opens (s3://, gs://, https:// and others; pip install
-    'recoseg[remote]') are fetched one by one and not kept; tar files are read in place.
+    Photos behind a URL that fsspec opens (s3://bucket/photos, gs://, https:// and others; pip
+    install 'recoseg[remote]') are fetched and not kept; tar files are read in place.
 
     Examples:
         recoseg segment photos --concepts cat,grass,sky --out seen
         recoseg segment "photos/*.jpg" --bank street.bank --out streets
-        recoseg segment s3://bucket/photos --out seen
     """
     found = gather_images(images, out)
     from recoseg.runs import batch

@@ -1,7 +1,9 @@
-"""Files that one image passes through, from a folder to its label map, and the calls between them.
+"""Files that an image passes through, from a folder to its label map, and the calls between them.
 
 Counted by running it: a profile hook notes every call from one file of the package into another
-while the photos are segmented. Loading modules and models is not counted, because it happens once.
+while ``recoseg segment`` runs, for the second time, so that modules are loaded. ``command`` counts
+all of that for one photo: options, the bank and its models, and the manifest among it. ``image``
+is what one more photo adds: files and edges whose calls grow, and by how many.
 
     python benchmarks/trace.py [--out FILE]
 """
@@ -63,42 +65,52 @@ class Trace:
         sys.setprofile(None)
 
 
-def traced(photos: Path, out: Path) -> Trace:
-    """The second run over a folder by the segmenter that ``recoseg segment`` uses."""
+def trace_command(photos: Path, out: Path) -> Trace:
+    """What ``recoseg segment`` calls to fill ``out``."""
     from recoseg.cli import main
 
-    arguments = ["segment", str(photos), "--concepts", "sky,grass,tree", "--out"]
-
-    def run(folder: str) -> None:
-        sys.argv = ["recoseg", *arguments, str(out / folder)]
+    arguments = [str(photos), "--concepts", "sky,grass,tree", "--out", str(out)]
+    sys.argv = ["recoseg", "segment", *arguments]
+    with Trace() as trace:
         try:
             main()
         except SystemExit as stop:
             if stop.code:
                 raise
-
-    run("first")
-    with Trace() as trace:
-        run("second")
     return trace
 
 
+def count(calls: Counter[tuple[str, str]], files: set[str]) -> dict[str, Any]:
+    """Numbers of files, edges and calls, and the files in the order of their names."""
+    return {
+        "files": len(files),
+        "edges": len(calls),
+        "calls": sum(calls.values()),
+        "names": sorted(files),
+        "by_edge": {f"{a} > {b}": n for (a, b), n in sorted(calls.items())},
+    }
+
+
 def main() -> None:
-    """Print the counts, and the files in order of their names."""
+    """Print what a command and what an image passes through."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
+    draw = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         photos.mkdir()
-        pixels = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
-        Image.fromarray(pixels).save(photos / "a.jpg")
-        trace = traced(photos, Path(folder))
+        traces = []
+        for number in range(3):
+            if number != 1:  # the first run only warms up
+                pixels = draw.integers(0, 256, (240, 320, 3), np.uint8)
+                Image.fromarray(pixels).save(photos / f"{number}.jpg")
+            traces.append(trace_command(photos, Path(folder) / f"out-{number}"))
+    _, one, two = traces
+    added = two.calls - one.calls
     found = {
-        "files": len(trace.files),
-        "edges": len(trace.calls),
-        "calls": sum(trace.calls.values()),
-        "names": sorted(trace.files),
+        "command": count(one.calls, one.files),
+        "image": count(added, {file for edge in added for file in edge}),
     }
     print(json.dumps(found, indent=1))
     if chosen.out:

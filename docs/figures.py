@@ -19,6 +19,7 @@ from recoseg.building.reference import saliency
 from recoseg.crf.refine import refine
 from recoseg.drawing import palette
 from recoseg.io import images
+from recoseg.io.squares import cut_square
 from recoseg.models.base import batch, encode_shared
 from recoseg.models.registry import Models
 
@@ -76,7 +77,7 @@ def weights(photo: images.RGB, name: str) -> images.RGB:
     bank = recoseg.ConceptBank.everyday()
     recipe = bank.recipe.replace(image_size=2 * SHORT)
     models = Models.load(recipe)
-    square = images.square(photo, 2 * SHORT)
+    square = cut_square(photo, 2 * SHORT)
     dense, features = encode_shared(models.dense, models.encoder, batch([square]))
     contexts = [bank[context].reference for context in recipe.contexts]
     tiles = [(square, "photo")]

@@ -11,7 +11,7 @@ from PIL import Image
 from recoseg.concepts.bank import ConceptBank
 from recoseg.concepts.concept import STRICTNESSES
 from recoseg.errors import InputError, Locked
-from recoseg.io import durable, images
+from recoseg.io import images, locks
 from recoseg.models.registry import Models
 from recoseg.recipe import LITE
 from recoseg.runs import batch
@@ -145,7 +145,7 @@ def test_an_error_that_is_not_the_image_s_ends_the_run(photos, tmp_path):
 def test_two_runs_into_one_folder_exclude_each_other(photos, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with durable.lock(out / ".lock", "out"), pytest.raises(Locked):
+    with locks.hold(out / ".lock", "out"), pytest.raises(Locked):
         go(photos, out)
 
 

@@ -24,7 +24,6 @@ from recoseg.errors import (
     UnknownConcept,
 )
 from recoseg.index.index import Hit, Index
-from recoseg.io import images
 from recoseg.io.archive import Archive
 from recoseg.io.squares import cut_square
 from recoseg.models.base import batch
@@ -55,7 +54,7 @@ class Memory:
     def __init__(self, pictures, model):
         self.archive = Archive.reopen({"kind": "files", "paths": []})
         self.pictures, self.fingerprint = dict(sorted(pictures.items())), model.fingerprint
-        squares = [images.square(p, SIZE) for p in self.pictures.values()]
+        squares = [cut_square(p, SIZE) for p in self.pictures.values()]
         self.embeddings = model.embed_images(batch(squares))
         self.hash = hashlib.sha256(repr(sorted(pictures)).encode()).hexdigest()
         self.searches = 0
@@ -349,7 +348,7 @@ def test_images_need_not_be_square(models):
                                                                    (192, 64))]  # fmt: skip
     bank = build([], None, models, RECIPE.replace(ce=False), examples={"red": shown})
     for seed, pixels in zip(bank["red"].evidence.seeds, shown, strict=True):
-        assert colour_at(seed, images.square(pixels, SIZE)) == COLOURS["red"]
+        assert colour_at(seed, cut_square(pixels, SIZE)) == COLOURS["red"]
 
 
 def test_an_image_that_vanished_is_noted(index, models):

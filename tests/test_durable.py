@@ -13,7 +13,7 @@ import time
 import pytest
 
 from recoseg.errors import Locked, RecosegError
-from recoseg.io import durable, scratch
+from recoseg.io import durable, locks
 
 
 def test_a_write_replaces_all(tmp_path):
@@ -56,29 +56,29 @@ def test_a_missing_folder(tmp_path):
         durable.write(tmp_path / "gone" / "x", b"data")
     with (
         pytest.raises(RecosegError, match="cannot be written"),
-        durable.lock(tmp_path / "a/b", "it"),
+        locks.hold(tmp_path / "a/b", "it"),
     ):
         pass
 
 
 def test_a_lock_excludes_until_it_is_left(tmp_path):
     path = tmp_path / "lock"
-    with durable.lock(path, "the index"):
+    with locks.hold(path, "the index"):
         with (
             pytest.raises(Locked, match=rf"\(process {os.getpid()}\) is at work on the index"),
-            durable.lock(path, "the index"),
+            locks.hold(path, "the index"),
         ):
             pass
-        with pytest.raises(Locked), durable.lock(path, "the index"):
+        with pytest.raises(Locked), locks.hold(path, "the index"):
             pass
-    with durable.lock(path, "the index"):
+    with locks.hold(path, "the index"):
         pass
 
 
 def test_a_killed_writer_leaves_no_lock_even_to_its_forked_workers(tmp_path):
     code = (
-        "import os, sys, time; from pathlib import Path; from recoseg.io import durable\n"
-        "with durable.lock(Path(sys.argv[1]), 'it'):\n"
+        "import os, sys, time; from pathlib import Path; from recoseg.io import durable, locks\n"
+        "with locks.hold(Path(sys.argv[1]), 'it'):\n"
         "    worker = os.fork()\n"
         "    if not worker: print(os.getpid(), flush=True)\n"
         "    time.sleep(60)\n"
@@ -89,12 +89,12 @@ def test_a_killed_writer_leaves_no_lock_even_to_its_forked_workers(tmp_path):
     try:
         with (
             pytest.raises(Locked, match=rf"\(process {writer.pid}\) is at work on it; wait"),
-            durable.lock(path, "it"),
+            locks.hold(path, "it"),
         ):
             pass
         writer.kill()
         writer.wait()
-        with durable.lock(path, "it"):
+        with locks.hold(path, "it"):
             os.kill(worker, 0)  # it is still alive
     finally:
         os.kill(worker, signal.SIGKILL)
@@ -103,12 +103,12 @@ def test_a_killed_writer_leaves_no_lock_even_to_its_forked_workers(tmp_path):
 
 
 def test_a_lock_may_be_left_by_another_thread(tmp_path):
-    held = durable.lock(tmp_path / "lock", "it")
+    held = locks.hold(tmp_path / "lock", "it")
     held.__enter__()
     thread = threading.Thread(target=held.__exit__, args=(None, None, None))
     thread.start()
     thread.join()
-    with durable.lock(tmp_path / "lock", "it"):
+    with locks.hold(tmp_path / "lock", "it"):
         pass
 
 
@@ -121,18 +121,18 @@ def test_a_drive_without_locks_is_refused_and_no_stale_lock_is_left(tmp_path, mo
     monkeypatch.setattr(fcntl, "flock", missing)
     with (
         pytest.raises(RecosegError, match=r"cannot be written \(Function not implemented"),
-        durable.lock(tmp_path / "lock", "it"),
+        locks.hold(tmp_path / "lock", "it"),
     ):
         pass
     monkeypatch.undo()
-    with durable.lock(tmp_path / "lock", "it"):
+    with locks.hold(tmp_path / "lock", "it"):
         pass
 
 
 def test_a_lock_is_left_on_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), durable.lock(tmp_path / "lock", "it"):
+    with pytest.raises(ZeroDivisionError), locks.hold(tmp_path / "lock", "it"):
         raise ZeroDivisionError
-    with durable.lock(tmp_path / "lock", "it"):
+    with locks.hold(tmp_path / "lock", "it"):
         pass
 
 
@@ -143,7 +143,7 @@ def test_one_of_many_threads_gets_the_lock(tmp_path):
     def compete() -> None:
         start.wait(10)
         try:
-            with durable.lock(tmp_path / "lock", "it"):
+            with locks.hold(tmp_path / "lock", "it"):
                 got.append("in")
                 end.wait(10)
         except Locked:
@@ -210,13 +210,13 @@ class TestScratch:
         (tmp_path / "a").mkdir()
         for path in (*left, *theirs):
             path.touch()
-        with durable.lock(tmp_path / "lock", "it"):
+        with locks.hold(tmp_path / "lock", "it"):
             assert not any(path.exists() for path in left)
             assert all(path.exists() for path in theirs)
 
     def test_those_of_living_writers_stay(self, tmp_path):
-        with scratch.beside(tmp_path / "x") as (_, temporary):
-            scratch.sweep(tmp_path)
+        with durable.temporary_beside(tmp_path / "x") as (_, temporary):
+            durable.sweep_temporaries(tmp_path)
             assert temporary.exists()
         assert not temporary.exists()
 
@@ -228,7 +228,7 @@ class TestScratch:
         )
         below.touch()
         here.touch()
-        with durable.lock(tmp_path / ".x.lock", "it", keep=False):
+        with locks.hold(tmp_path / ".x.lock", "it", keep=False):
             assert below.exists()
             assert not here.exists()
         assert not (tmp_path / ".x.lock").exists()
@@ -241,14 +241,14 @@ class TestScratch:
             durable.write(tmp_path / "x", b"data")
         os.waitpid(process, 0)
         assert [path.suffix for path in tmp_path.iterdir()] == [".recoseg"]
-        with durable.lock(tmp_path / "lock", "it"):
+        with locks.hold(tmp_path / "lock", "it"):
             assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
 class TestWaiting:
     def test_a_writer_that_waits_says_so_once_and_then_gets_it(self, tmp_path):
         said, order = [], []
-        with durable.lock(tmp_path / "lock", "the bank", keep=False):
+        with locks.hold(tmp_path / "lock", "the bank", keep=False):
             waiter = threading.Thread(target=self.wait, args=(tmp_path / "lock", said, order))
             waiter.start()
             while not said:
@@ -262,7 +262,7 @@ class TestWaiting:
 
     @staticmethod
     def wait(path, said, order):
-        with durable.lock(path, "the bank", wait=said.append, keep=False):
+        with locks.hold(path, "the bank", wait=said.append, keep=False):
             order.append("second")
 
     @pytest.mark.parametrize("keep", [True, False])
@@ -276,7 +276,7 @@ class TestWaiting:
             if not process:
                 try:
                     for _ in range(10):
-                        with durable.lock(
+                        with locks.hold(
                             tmp_path / "home" / "lock", "it", wait=lambda _: None, keep=keep
                         ):
                             number = int((tmp_path / "number").read_text())

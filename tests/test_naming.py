@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import BankError, InputError
-from recoseg.segmenting.naming import count_rejected, group_names, membership, name_surely
+from recoseg.segmenting.decision import count_rejected, group_names, membership, name_surely
 from recoseg.segmenting.options import Options
 from recoseg.segmenting.segmenter import Segmenter
 from tests.test_concepts import Memory, archive, build, models, picture

@@ -13,7 +13,7 @@ from recoseg.building.cosegment import cosegment, move_seeds
 from recoseg.building.sample import COUNT, Sample, spread
 from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import ArchiveError, RecipeError
-from recoseg.io import images
+from recoseg.io.squares import cut_square
 from recoseg.models.base import batch
 from recoseg.models.registry import Models
 from recoseg.recipe import LITE, PAPER
@@ -63,7 +63,7 @@ def test_settings_out_of_range_are_refused(change):
 def test_medians_are_those_of_the_archives_pixels(models):
     memory = Listed(noisy(), models.retrieval)
     bank = build(["red", "yellow"], memory, models, CENTRED)
-    squares = [images.square(memory.pictures[id], SIZE) for id in memory.ids]
+    squares = [cut_square(memory.pictures[id], SIZE) for id in memory.ids]
     assert len(squares) < COUNT
     features = models.encoder.features(batch(squares))
     for concept in bank.concepts:
@@ -87,14 +87,14 @@ def test_examples_alone_are_centred_by_their_own_pixels(models):
     examples = {"red": [picture("white", "red"), picture("black", "red")]}
     recipe = CENTRED.replace(ce=False)
     bank = build([], None, models, recipe, examples=examples)
-    own = Sample.of([images.square(p, SIZE) for p in examples["red"]], models)
+    own = Sample.of([cut_square(p, SIZE) for p in examples["red"]], models)
     assert bank["red"].medians == own.medians(bank["red"].text, bank["red"].reference)
 
 
 def test_a_concept_that_is_near_to_everything_wins_only_where_it_is_nearer_than_usual(models):
     memory = Listed(archive(), models.retrieval)
     bank = build(["red", "green"], memory, models, CENTRED.replace(ce=False, visual_gain=3.0))
-    score = Segmenter(bank, models=models).scorer()
+    score = Segmenter(bank, models=models).scorer
     pixels = picture("green", "red")
     plain = Scorer(models, bank.recipe, bank.texts, bank.references)(pixels)
     found = score(pixels)
@@ -165,7 +165,7 @@ def test_pixels_of_the_dense_map_are_cosegmented_and_the_encoders_are_compared(m
     recipe = RECIPE.replace(cosegment="dense", lgc=False, ce=False)
     bank = build(["red"], memory, nets, recipe)
     evidence, concept = bank["red"].evidence, bank["red"]
-    pixels = batch([images.square(memory.pictures[s.image], SIZE) for s in evidence.seeds])
+    pixels = batch([cut_square(memory.pictures[s.image], SIZE) for s in evidence.seeds])
     found = cosegment(dense.dense(pixels))
     rows, columns = found.seeds.T.tolist()
     side = found.scores.shape[1]

@@ -395,7 +395,7 @@ def test_candidates_are_the_largest_winners_anddecided_as_all_do_where_one_of_th
     image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     image = np.kron(image[::8, ::8], np.ones((8, 8, 1), np.uint8))
     segment = segmenter([f"thing {i}" for i in range(150)], refine=False)
-    maps = segment.scorer()(image)
+    maps = segment.scorer(image)
     chosen = winning(maps, LITE.contenders).tolist()
     assert chosen == sorted(set(chosen))
     assert 0 < len(chosen) <= LITE.contenders
@@ -411,7 +411,7 @@ def test_candidates_are_the_largest_winners_anddecided_as_all_do_where_one_of_th
 
 def test_candidates_of_a_small_bank_are_all():
     segment = segmenter([f"thing {i}" for i in range(LITE.contenders)])
-    maps = segment.scorer()(photo("red", "red"))
+    maps = segment.scorer(photo("red", "red"))
     assert winning(maps, LITE.contenders).tolist() == list(range(LITE.contenders))
 
 

@@ -10,15 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recoseg import similarity
 from recoseg.errors import RecipeError
 from recoseg.evaluation.clock import Clock
 from recoseg.evaluation.system_groups import Row, Rows
 from recoseg.io import images
 from recoseg.models.registry import Models
 from recoseg.recipe import LITE, PAPER, Recipe
-from recoseg.segmenting import smoothing
 from recoseg.segmenting.segmenter import Segmenter
-from recoseg.segmenting.smoothing import smooth
+from recoseg.similarity import smooth
 from tests.test_concepts import Memory, archive, build, picture
 from tests.test_scoremaps import RECIPE, Fine, noise, scorer
 from tests.toys import Toy
@@ -77,7 +77,7 @@ def test_values_stay_within_their_range_and_a_flat_map_stays_flat(seed, sharpnes
 def test_blocks_change_nothing_nor_does_the_features_scale(monkeypatch):
     maps, features = random(3, 6, 7), random(8, 12, 14, seed=1)
     whole = smooth(maps, features, 8.0, (12, 14))
-    monkeypatch.setattr(smoothing, "_MOST_WEIGHTS", 50)
+    monkeypatch.setattr(similarity, "_MOST_WEIGHTS", 50)
     torch.testing.assert_close(smooth(maps, features, 8.0, (12, 14)), whole)
     torch.testing.assert_close(smooth(maps, 1000 * features, 8.0, (12, 14)), whole)
 

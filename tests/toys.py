@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from recoseg.io import images
+from recoseg.io.squares import cut_square
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -39,7 +40,7 @@ class Toy:
         self.calls = 0
 
     def preprocess(self, image: np.ndarray) -> Tensor:
-        return images.to_tensor(images.square(image, 32))
+        return images.to_tensor(cut_square(image, 32))
 
     def dense(self, batch: Tensor) -> Tensor:
         return F.normalize(self.features(batch), dim=1)

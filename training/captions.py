@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recoseg.models.lite import TEXT_WEIGHTS
 from recoseg.models.minilm import MiniLM
+from recoseg.models.packaged import TEXT_WEIGHTS
 from recoseg.similarity import unit
 
 EPOCHS = 25

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recoseg.models.lite import IMAGE_WEIGHTS
+from recoseg.models.packaged import IMAGE_WEIGHTS
 from training import words
 from training.photos import Matrix, normalise
 

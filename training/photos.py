@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recoseg.io import images
+from recoseg.io.squares import cut_square
 from recoseg.models.base import batch
-from recoseg.models.lite import IMAGE_WEIGHTS, INPUT_SIZE, load_trunk, run_trunk
+from recoseg.models.lite import INPUT_SIZE, load_trunk, run_trunk
+from recoseg.models.packaged import IMAGE_WEIGHTS
 from recoseg.similarity import unit
 
 FOLDERS = ("flickr8k_train", "corel5k_train", "imagenet_sample", "caltech101_12")
@@ -59,7 +61,7 @@ def encode(data: Path, cache: Path) -> Photos:
         shape = (len(files), side * side, 1280)
         dense = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
         for start in range(0, len(files), 4):
-            squares = [images.square(images.read(f), INPUT_SIZE) for f in files[start : start + 4]]
+            squares = [cut_square(images.read(f), INPUT_SIZE) for f in files[start : start + 4]]
             maps = run_trunk(trunk, batch(squares), torch.device("cpu"))
             dense[start : start + 4] = maps.flatten(2).transpose(1, 2).half().numpy()
             if start % 1000 == 0:

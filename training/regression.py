@@ -11,8 +11,8 @@ from torch import Tensor
 
 from recoseg.models.alignment import SHARPNESS
 from recoseg.models.alignment import directions as directions_of
-from recoseg.models.lite import TEXT_WEIGHTS
 from recoseg.models.minilm import MiniLM
+from recoseg.models.packaged import TEXT_WEIGHTS
 from recoseg.models.prompts import LITE
 from recoseg.similarity import unit
 from training.photos import Matrix

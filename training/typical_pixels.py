@@ -16,9 +16,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recoseg.io import images
+from recoseg.io.squares import cut_square
 from recoseg.models.base import batch
-from recoseg.models.lite import IMAGE_WEIGHTS, INPUT_SIZE, Lite, load_trunk, run_trunk, split_trunk
-from recoseg.models.lite_stage import STAGES, LiteStage
+from recoseg.models.lite import (
+    INPUT_SIZE,
+    STAGES,
+    Lite,
+    LiteStage,
+    load_trunk,
+    run_trunk,
+    split_trunk,
+)
+from recoseg.models.packaged import IMAGE_WEIGHTS
 from training.photos import FOLDERS
 
 COUNT = 768
@@ -47,7 +56,7 @@ def pixels(files: list[Path]) -> tuple[Tensor, Tensor]:
     early, late = split_trunk(load_trunk(IMAGE_WEIGHTS.find()), STAGES)
     deep, fine = [], []
     for number, file in enumerate(files):
-        square = images.square(images.read(file), INPUT_SIZE)
+        square = cut_square(images.read(file), INPUT_SIZE)
         inner = run_trunk(early, batch([square]), torch.device("cpu"))
         last = late(inner)
         row, column, below, beside = place(number, last.shape[-1])

@@ -55,7 +55,7 @@ class Recipe:
         centre: take a concept's median cosine over photos of everything off its cosines at
             inference, so that none wins because it is near to everything.
         smooth: sharpness with which ReCo's cosines are averaged over those pixels of the image that
-            are alike to the encoder (``recoseg.segmenting.smoothing``); 0 for not at all.
+            are alike to the encoder (``recoseg.similarity``); 0 for not at all.
         debias: share of a concept's mean cosine over the image that is taken off its language map
             at inference, 0 to 1: the scene as a whole says less than what differs within it.
         crf: the refinement's settings.

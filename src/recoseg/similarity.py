@@ -1,4 +1,4 @@
-"""Unit vectors, cosine maps and upsampling: the only home of norms and align_corners."""
+"""Unit vectors, cosine maps, upsampling and smoothing: the only home of norms and align_corners."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 # Squares of numbers within these bounds neither vanish nor overflow in float32.
 _SMALL, _LARGE = 1e-15, 1e15
+_MOST_WEIGHTS = 1 << 22
 
 
 def unit(x: Tensor, dim: int = -1) -> Tensor:
@@ -71,3 +72,38 @@ def sample(maps: Tensor, points: Tensor, *, nearest: bool = False) -> Tensor:
     """
     mode = "nearest" if nearest else "bilinear"
     return F.grid_sample(maps, 2 * points - 1, mode, padding_mode="border", align_corners=False)
+
+
+def smooth(
+    maps: Tensor, features: Tensor, sharpness: float, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Each pixel's mean over the whole image, weighted by how alike the pixels are.
+
+    With unit features f and their mean m over the image, cell v weighs
+    exp(sharpness * cos(f_u - m, f_v - m)) in the mean for pixel u, however far away it is. The
+    paper does not do this.
+
+    Args:
+        maps: (C, h, w), any values; the cells v.
+        features: (d, h', w') of the same image, any scale, on any grid.
+        sharpness: above 0; the larger, the more a pixel keeps of its own value.
+        size: (H, W) of the result's pixels u; None for (h, w).
+
+    Returns:
+        (C, H, W); a map's values stay within its range.
+    """
+    count, height, width = maps.shape
+    size = size or (height, width)
+    alike = unit(features.float(), dim=0)
+    mean = alike.mean(dim=(1, 2))
+    pixels, cells = (
+        unit(F.adaptive_avg_pool2d(alike, grid).flatten(1).T - mean)
+        for grid in (size, (height, width))
+    )
+    values = maps.flatten(1).T
+    rows = max(1, _MOST_WEIGHTS // len(cells))
+    parts = [
+        torch.softmax(sharpness * pixels[i : i + rows] @ cells.T, dim=1) @ values
+        for i in range(0, len(pixels), rows)
+    ]
+    return torch.cat(parts).T.reshape(count, *size)

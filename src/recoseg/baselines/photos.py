@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recoseg.errors import InputError
 from recoseg.io import images
+from recoseg.io.squares import cut_square
 from recoseg.runs import inputs
 
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5))
@@ -54,7 +55,7 @@ class Photos:
         photo, corner = divmod(number, self.crops)
         image = images.read(self.files[photo], at_least=self.size * (2 if self.crops == 5 else 1))
         if self.crops == 1:
-            square = images.square(image, self.size)
+            square = cut_square(image, self.size)
         else:
             image = images.resize_short(image, 2 * self.size)
             down, right = CORNERS[corner]

@@ -26,7 +26,7 @@ from recoseg.baselines.primaps import Primaps
 from recoseg.baselines.rounds import SAVE_EVERY, Checkpoint, play
 from recoseg.baselines.stego import Stego
 from recoseg.errors import InputError
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.io.progress import Progress
 from recoseg.models import registry
 from recoseg.models.base import PatchEncoder
@@ -83,7 +83,7 @@ def train(
     out = Path(out)
     work = out.with_name(f".{out.name}.training")
     where = registry.device_of(device)
-    with durable.lock(durable.make_folder(work) / ".lock", str(out)):
+    with locks.hold(durable.make_folder(work) / ".lock", str(out)):
         home = Path(cache) if cache is not None else work
         photos = Photos.of(folder, plan.size, plan.crops)
         inputs, extractor = _inputs(plan, photos, seed, home, where, progress)

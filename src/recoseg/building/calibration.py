@@ -54,8 +54,7 @@ def calibrate(
     if not len(chosen):
         return bank
     models = models or Models.load(bank.recipe)
-    texts = chosen.texts if bank.recipe.denseclip else None
-    scorer = Scorer(models, bank.recipe, texts, chosen.references, *chosen.medians)
+    scorer = Scorer.of(chosen, models)
     bank.check(models, scorer.roles)
     # NumPy's, because that of older torch refuses more than 16 million values.
     scores = _scores(scorer, index, sample, progress)

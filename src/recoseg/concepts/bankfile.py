@@ -25,7 +25,7 @@ from torch import Tensor
 from recoseg.concepts.concept import Concept
 from recoseg.concepts.evidence import Evidence, Pictures
 from recoseg.errors import BankError, InputError
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.io.sealed import Seal
 from recoseg.recipe import Recipe
 from recoseg.similarity import unit
@@ -135,7 +135,7 @@ def exclusive(
         Locked: another process, the page's server for example, is changing it.
     """
     place = durable.hidden(path, "lock")
-    with durable.lock(place, str(path), wait=wait, patience=patience, keep=False):
+    with locks.hold(place, str(path), wait=wait, patience=patience, keep=False):
         yield
 
 

@@ -15,8 +15,7 @@ from PIL import Image
 from recoseg.drawing import palette
 from recoseg.errors import BankError, InputError
 from recoseg.io import images
-from recoseg.io.images import RGB
-from recoseg.io.saving import encode_image
+from recoseg.io.images import RGB, encode_image
 from recoseg.typecheck import check_fields
 
 THUMBNAIL = 128

@@ -14,8 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from recoseg.drawing.colour_generator import GREY, MAX_COLOURS, generate_colours
 from recoseg.errors import InputError
-from recoseg.io.images import RGB
-from recoseg.io.saving import KINDS, save_image
+from recoseg.io.images import KINDS, RGB, save_image
 
 _INK, _FAINT, _PAPER, _LINE = (32, 36, 42), (110, 116, 124), (255, 255, 255), (222, 225, 230)
 _HEAT = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))

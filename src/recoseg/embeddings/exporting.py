@@ -16,7 +16,7 @@ from recoseg.embeddings.clip_retrieval import METADATA, VECTORS
 from recoseg.errors import InputError, optional_import
 from recoseg.index import pages
 from recoseg.index.index import Index
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.io.imported import is_inside
 from recoseg.io.progress import Progress, reporting
 from recoseg.io.sources import from_id
@@ -55,7 +55,7 @@ def export_clip_retrieval(
     folder = durable.hidden(final, UNFINISHED)
     lock = durable.hidden(final, "lock")
     durable.make_folder(final.parent)
-    with durable.lock(lock, str(final), keep=False), durable.report_write_errors(final):
+    with locks.hold(lock, str(final), keep=False), durable.report_write_errors(final):
         shutil.rmtree(folder, ignore_errors=True)  # of a writer that was killed
         for name in (VECTORS, METADATA):
             (folder / name).mkdir(parents=True)

@@ -15,7 +15,7 @@ from recoseg.index import compaction, ledgerfile, repair, update
 from recoseg.index.index import Index
 from recoseg.index.manifest import NAME, Manifest
 from recoseg.index.update import Changes
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.io.imported import is_imported
 from recoseg.io.progress import Progress, reporting
 from recoseg.models import registry
@@ -75,7 +75,7 @@ def import_table(
     joint = registry.load_joint(model)
     agreement = compare(table, joint, trust=trust)
     durable.make_folder(folder)
-    with durable.lock(folder / update.LOCK, str(folder)):
+    with locks.hold(folder / update.LOCK, str(folder)):
         manifest = _manifest(folder, table, joint, moved)
         if check:
             repair.repair(folder, folder / update.LEDGER, manifest.dim, manifest.shard_rows)

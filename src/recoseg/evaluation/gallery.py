@@ -15,8 +15,7 @@ from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.results import Json, Report
 from recoseg.evaluation.systems import Labels, Panel, System
 from recoseg.io import durable
-from recoseg.io.images import RGB
-from recoseg.io.saving import save_image
+from recoseg.io.images import RGB, save_image
 
 FOLDER = "gallery"
 # What the last system is called in the gallery where it has the CRF.

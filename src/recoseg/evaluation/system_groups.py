@@ -120,7 +120,7 @@ def _encoding(segmenter: Segmenter) -> object:
         (recipe.image_size, recipe.scales, recipe.tiles),
         (recipe.gain, recipe.visual_gain, recipe.debias),
         # Only ReCo's maps are smoothed, both together.
-        (recipe.smooth, segmenter.scorer().roles) if recipe.smooth else (),
+        (recipe.smooth, segmenter.scorer.roles) if recipe.smooth else (),
     )
     # Maps of concepts without names depend on the bank's others, so that they are not shared.
     nameless = any(concept.nameless for concept in segmenter.bank.concepts)
@@ -130,7 +130,7 @@ def _encoding(segmenter: Segmenter) -> object:
 
 def _maps(segmenters: Sequence[Segmenter], image: RGB) -> list[ScoreMaps]:
     """Each segmenter's maps of one image, encoded once for all."""
-    scorers = [segmenter.scorer() for segmenter in segmenters]
+    scorers = [segmenter.scorer for segmenter in segmenters]
     texts, text_rows = _stack([_with_levels(s.texts, s.text_levels) for s in scorers])
     references, reference_rows = _stack(
         [_with_levels(s.references, s.reference_levels) for s in scorers]

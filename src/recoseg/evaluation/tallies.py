@@ -17,7 +17,7 @@ import numpy as np
 
 from recoseg.errors import InputError
 from recoseg.evaluation.metrics import Counts, Matrix
-from recoseg.io import durable
+from recoseg.io import durable, locks
 
 FILE = "tallies.sqlite"
 _SCHEMA = """
@@ -43,7 +43,7 @@ class Tallies:
             InputError: the file there is something else.
         """
         durable.make_folder(folder)
-        with durable.lock(folder / ".lock", str(folder)):
+        with locks.hold(folder / ".lock", str(folder)):
             connection = sqlite3.connect(folder / FILE, isolation_level=None)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")

@@ -10,7 +10,7 @@ from PIL import Image
 from recoseg.errors import ImageError
 from recoseg.io import images
 from recoseg.io.decoding import silence_pillow
-from recoseg.io.saving import encode_image
+from recoseg.io.images import encode_image
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})

@@ -14,7 +14,7 @@ from recoseg.exporting import naming, photos
 from recoseg.exporting.regions import VOID, Labels, Region
 from recoseg.exporting.source import Picture
 from recoseg.exporting.target import Target, require_photo
-from recoseg.io.saving import encode_image
+from recoseg.io.images import encode_image
 
 MOST = 254
 BACKGROUND, IGNORED = "background", "ignored"

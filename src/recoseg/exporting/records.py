@@ -13,7 +13,7 @@ from recoseg.errors import InputError
 from recoseg.exporting.regions import Parts, Region, drop_small_regions
 from recoseg.exporting.source import LabelItems, Picture
 from recoseg.exporting.target import Target, append
-from recoseg.io.saving import encode_image
+from recoseg.io.images import encode_image
 
 if TYPE_CHECKING:
     from recoseg.segmenting.result import Segmentation

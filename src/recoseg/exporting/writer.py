@@ -23,7 +23,7 @@ from recoseg.exporting.regions import VOID, Labels, Parts, drop_small_regions
 from recoseg.exporting.source import LabelSource, colours_of, open_source
 from recoseg.exporting.target import PREFIX, Sink, Target
 from recoseg.exporting.yolo import Yolo
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.io.progress import Progress, track
 
 RECORD = "recoseg.json"
@@ -160,7 +160,7 @@ def _fill_folder(out: Path) -> Iterator[Path]:
         raise InputError(f"{out} exists already; choose another place, or delete it first.")
     partial, lock = durable.hidden(out, "partial"), durable.hidden(out, "lock")
     durable.make_folder(out.parent)
-    with durable.lock(lock, str(out), keep=False):
+    with locks.hold(lock, str(out), keep=False):
         try:
             with durable.report_write_errors(partial):
                 # What a killed run left behind.

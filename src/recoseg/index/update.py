@@ -18,7 +18,7 @@ from recoseg.index.ledger import Seen, Writer
 from recoseg.index.lookup import Lookup
 from recoseg.index.manifest import NAME, Manifest
 from recoseg.index.shards import Shards
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.io.archive import Archive, Item
 from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress, reporting
@@ -65,7 +65,7 @@ def build(folder: Path, archive: Archive, model: JointModel, effort: Effort) -> 
     """Make or continue the index in ``folder``; its manifest."""
     ready(folder, archive)
     durable.make_folder(folder)
-    with durable.lock(folder / LOCK, str(folder)):
+    with locks.hold(folder / LOCK, str(folder)):
         if not (folder / NAME).exists():
             create(folder, Manifest.of(model, archive.describe(), SHARD_ROWS))
         manifest = Manifest.read(folder)
@@ -85,7 +85,7 @@ def follow(
     folder: Path, moved: Archive | None, model: JointModel, effort: Effort
 ) -> tuple[Manifest, Changes]:
     """Bring the index in ``folder`` up to date; its archive may have ``moved``."""
-    with durable.lock(folder / LOCK, str(folder)):
+    with locks.hold(folder / LOCK, str(folder)):
         manifest = Manifest.read(folder).require_followed(folder)
         manifest.check(model, folder)
         archive = Archive.reopen(manifest.archive).require_images() if moved is None else moved

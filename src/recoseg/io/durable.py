@@ -1,23 +1,26 @@
-"""Atomic file writes, and locks for a single writer."""
+"""Atomic file writes, through temporary files by which those of killed writers are known.
+
+The writer holds a lock on its temporary file, which the system drops with the process: one that can
+be locked is nobody's any more.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import re
+import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from recoseg.errors import Locked, RecosegError
-from recoseg.io import scratch
-
-if TYPE_CHECKING:
-    import filelock
+from recoseg.errors import RecosegError
 
 # Of one part of a path, in bytes, on all usual file systems.
 MAX_NAME = 255
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.recoseg")
 IN_ITS_PLACE = "{} cannot be a folder, because a file is in its place; choose another name."
 
 
@@ -28,7 +31,7 @@ def write(path: Path, data: bytes) -> None:
     if that cannot be done; the old bytes are then still there.
     """
     with report_write_errors(path):
-        with scratch.beside(path) as (descriptor, temporary):
+        with temporary_beside(path) as (descriptor, temporary):
             with open(descriptor, "wb", closefd=False) as stream:
                 stream.write(data)
             os.fsync(descriptor)
@@ -93,94 +96,61 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(
-    path: Path,
-    what: str,
-    *,
-    wait: Callable[[str], None] | None = None,
-    patience: float = -1,
-    keep: bool = True,
-) -> Iterator[None]:
-    """Hold the lock file ``path`` for one writer of ``what``, and remove what killed ones left.
-
-    The operating system drops the lock when the process ends, however it ends, so a killed writer
-    never leaves one behind; processes forked meanwhile do not keep it. On a network drive it is as
-    good as the drive's own locking.
-
-    Args:
-        path: the lock file, in the folder that is written.
-        what: in words, for messages.
-        wait: is told in one sentence that another writer is waited for; None refuses at once.
-        patience: how many seconds it is waited for; -1 is without end.
-        keep: False removes the lock file at the end, for a folder that is the user's own; the
-            folders below are then not searched for what killed writers left.
-
-    Raises:
-        Locked: another writer holds it; the message names its process.
-        RecosegError: the lock file cannot be written.
-    """
-    with report_write_errors(path):
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"{path.parent} is not a folder")
-        held = _acquire(path, what, wait, patience)
+def temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
+    """A new empty file in the folder of ``path``: its descriptor and its path; gone at the end."""
+    descriptor, temporary = _create(path.parent)
     try:
-        scratch.sweep(path.parent, deep=keep)
-        yield
+        yield descriptor, temporary
     finally:
-        if not keep:
-            with contextlib.suppress(OSError):
-                path.unlink()
-        held.release()
+        os.close(descriptor)
+        temporary.unlink(missing_ok=True)
 
 
-def _acquire(
-    path: Path, what: str, wait: Callable[[str], None] | None, patience: float
-) -> filelock.BaseFileLock:
-    import filelock
+def sweep_temporaries(folder: Path, deep: bool = True) -> None:
+    """Remove what killed writers left in a folder and, if ``deep``, below it."""
+    for root, folders, names in os.walk(folder):
+        for name in names:
+            if _TEMPORARY.fullmatch(name):
+                # What cannot be removed now can be the next time.
+                with contextlib.suppress(OSError):
+                    _remove_if_left(Path(root) / name)
+        if not deep:
+            folders.clear()
 
-    current: list[bool] = []
-    # A soft lock would outlive a killed writer; the holder may be left by another thread.
-    held = filelock.FileLock(
-        path,
-        thread_local=False,
-        fallback_to_soft=False,
-        on_acquired=lambda descriptor: current.append(_name_holder(descriptor, path)),
-    )
+
+def _create(folder: Path) -> tuple[int, Path]:
     while True:
+        temporary = folder / f".{secrets.token_hex(6)}.recoseg"
         try:
-            try:
-                held.acquire(blocking=False)
-            except filelock.Timeout:
-                if wait is None:
-                    raise
-                wait(f"{_held(path, what)}; waiting for it to finish.")
-                held.acquire(timeout=patience)
-        except filelock.Timeout as error:
-            raise Locked(f"{_held(path, what)}; wait for it to finish or stop it.") from error
-        # The last writer may have removed the file that was waited for.
-        if current[-1]:
-            return held
-        held.release()
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        # Another writer's sweep may come between the two.
+        if _hold(descriptor) and temporary.exists():
+            return descriptor, temporary
+        os.close(descriptor)
 
 
-def _held(path: Path, what: str) -> str:
-    return f"another writer{_read_holder(path)} is at work on {what}"
-
-
-def _name_holder(descriptor: int, path: Path) -> bool:
-    """Write who holds it; whether the path still leads to this file."""
-    # From the second byte, because Windows forbids others to read the first, which is locked.
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"\n{os.getpid()}\n".encode())
+def _remove_if_left(path: Path) -> None:
+    if sys.platform == "win32":
+        path.unlink()  # which Windows refuses while a writer has it open
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+        if _hold(descriptor, unsure=False):
+            path.unlink()
+    finally:
+        os.close(descriptor)
 
 
-def _read_holder(path: Path) -> str:
-    with contextlib.suppress(OSError), path.open("rb", buffering=0) as stream:
-        stream.seek(1)
-        if holder := stream.read(32).decode(errors="replace").strip():
-            return f" (process {holder})"
-    return ""
+def _hold(descriptor: int, unsure: bool = True) -> bool:
+    """Lock a file; ``unsure`` is the answer where the drive has no locks."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return unsure and error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN)
+    return True

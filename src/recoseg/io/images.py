@@ -1,4 +1,4 @@
-"""Reading and resizing images: uint8 (H, W, 3) RGB outside, float (3, H, W) inside."""
+"""Reading, resizing and saving images: uint8 (H, W, 3) RGB outside, float (3, H, W) inside."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from recoseg.errors import ImageError, InputError
+from recoseg.errors import ImageError
+from recoseg.io import durable
 from recoseg.io.decoding import (
     check_size,
     one_if_large,
@@ -32,6 +33,7 @@ SUFFIXES = frozenset(
 )
 # Pillow's other formats are left out: some start external programs on what the file says.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 RGB = NDArray[np.uint8]
 ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8]
@@ -123,18 +125,38 @@ def resize_short(image: RGB, size: int) -> RGB:
     return resize(image, short_side(image.shape, size))
 
 
-def centre_crop(image: RGB, size: int) -> RGB:
-    """The central ``size`` x ``size`` square of an image at least that large on both sides."""
-    height, width = image.shape[:2]
-    if min(height, width) < size:
-        raise InputError(f"a {height}x{width} image has no {size}-pixel square; resize it first.")
-    top, left = (height - size) // 2, (width - size) // 2
-    return image[top : top + size, left : left + size]
+def encode_image(
+    image: Image.Image | NDArray[Any],
+    kind: str = "PNG",
+    palette: NDArray[np.uint8] | None = None,
+    **options: Any,
+) -> bytes:
+    """The bytes of an image file.
+
+    Args:
+        image: a PIL image, or an array that PIL takes: (H, W) grey or (H, W, 3) RGB.
+        kind: ``"PNG"``, ``"JPEG"`` or ``"WEBP"``.
+        palette: (C, 3) colours; the image holds their indices and is saved as an indexed PNG.
+        options: as ``PIL.Image.Image.save``, for example ``quality``.
+    """
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    if palette is not None:
+        picture = picture.convert("P")
+        picture.putpalette(palette.tobytes())
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
 
 
-def square(image: RGB, size: int) -> RGB:
-    """Short side to ``size``, then the central square (facts of the paper's archive geometry)."""
-    return centre_crop(resize_short(image, size), size)
+def save_image(
+    path: Path,
+    image: Image.Image | NDArray[Any],
+    palette: NDArray[np.uint8] | None = None,
+    **options: Any,
+) -> Path:
+    """Write ``encode_image`` of the kind that the path's suffix says, whole or not at all."""
+    durable.write(path, encode_image(image, KINDS[path.suffix.lower()], palette, **options))
+    return path
 
 
 def _label(source: ImageLike) -> str:

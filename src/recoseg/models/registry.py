@@ -160,7 +160,7 @@ def _make(model: str, device: str) -> Model:
         return TimmEncoder.load(id, torch.device(device))
     id.refuse_options_but()
     if id.architecture:
-        from recoseg.models.lite_stage import LiteStage
+        from recoseg.models.lite import LiteStage
 
         return LiteStage.load(device)
     from recoseg.models.lite import Lite

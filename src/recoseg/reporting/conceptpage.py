@@ -11,8 +11,8 @@ from recoseg.concepts.evidence import THUMBNAIL, Evidence, Seed
 from recoseg.drawing import palette
 from recoseg.errors import ArchiveError, ImageError
 from recoseg.index.index import Index
-from recoseg.io import images
 from recoseg.io.images import RGB
+from recoseg.io.squares import cut_square
 from recoseg.reporting import pages
 from recoseg.reporting.advice import Advice, Files, advise
 from recoseg.reporting.quality import Quality
@@ -126,7 +126,7 @@ def _tiles(evidence: Evidence | None, odd: Sequence[str], index: Index | None) -
 def _fetch(seed: Seed, index: Index) -> RGB | None:
     """A photo as the archive still has it, with its seed; None if it is gone."""
     try:
-        square = images.square(index.image(seed.image, at_least=THUMBNAIL), THUMBNAIL)
+        square = cut_square(index.image(seed.image, at_least=THUMBNAIL), THUMBNAIL)
     except (ArchiveError, ImageError):
         return None
     return palette.mark(square, seed.x, seed.y)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from recoseg._version import VERSION
 from recoseg.errors import ReportError
 from recoseg.io import durable
-from recoseg.io.images import RGB
-from recoseg.io.saving import encode_image
+from recoseg.io.images import RGB, encode_image
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.io.machines import Cluster
 from recoseg.io.progress import Progress, track
 from recoseg.runs import make, manifest
@@ -81,7 +81,7 @@ def run(
     """
     ready(out)
     durable.make_folder(out)
-    with durable.lock(out / LOCK, str(out)):
+    with locks.hold(out / LOCK, str(out)):
         done = Record(out, settings)
         done.begin({job.id: f"labels/{job.stem}.png" for job in jobs})
         held = [(job, done.images.get(job.id)) for job in jobs]

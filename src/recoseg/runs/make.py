@@ -15,9 +15,9 @@ from PIL import Image
 
 from recoseg.errors import ArchiveError, ImageError, RecosegError
 from recoseg.io import durable, images
+from recoseg.io.images import save_image
 from recoseg.io.machines import Cluster
 from recoseg.io.parallel import prefetch_map
-from recoseg.io.saving import save_image
 from recoseg.io.stored import Photo
 from recoseg.runs.inputs import InputImage
 from recoseg.runs.manifest import MANIFEST, file_digest

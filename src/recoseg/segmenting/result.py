@@ -15,8 +15,7 @@ from torch import Tensor
 from recoseg.drawing import palette
 from recoseg.errors import InputError
 from recoseg.io import durable
-from recoseg.io.images import RGB
-from recoseg.io.saving import save_image
+from recoseg.io.images import RGB, save_image
 from recoseg.similarity import upsample
 
 UNKNOWN = "unknown"

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import InputError
 from recoseg.io import images
 from recoseg.io.images import RGB
@@ -16,9 +17,8 @@ from recoseg.io.progress import Step, quiet_step
 from recoseg.models.base import encode_shared
 from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
-from recoseg.segmenting.smoothing import smooth
 from recoseg.segmenting.tiling import CELL, Tiling, blended
-from recoseg.similarity import cosine_map, upsample
+from recoseg.similarity import cosine_map, smooth, upsample
 
 TILING = Tiling(side=640, overlap=160)
 LARGE = 2 * TILING.side
@@ -93,6 +93,13 @@ class Scorer:
     references: Tensor | None
     text_levels: Tensor | None = None
     reference_levels: Tensor | None = None
+
+    @classmethod
+    def of(cls, bank: ConceptBank, models: Models, system: str = "reco") -> Scorer:
+        """The scorer of a bank's concepts by ``"reco"``, or by names alone: ``"denseclip"``."""
+        references = bank.references if system == "reco" else None
+        texts = bank.texts if bank.recipe.denseclip or system == "denseclip" else None
+        return cls(models, bank.recipe, texts, references, *bank.medians)
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from recoseg.io.images import RGB, ImageLike
 from recoseg.io.progress import Progress, Step, quiet_step, reporting
 from recoseg.models.registry import Models
 from recoseg.recipe import CRF
-from recoseg.segmenting import decision, naming
+from recoseg.segmenting import decision
 from recoseg.segmenting.options import Options
 from recoseg.segmenting.result import UNKNOWN, Segmentation
 from recoseg.segmenting.scoremaps import ScoreMaps, Scorer
@@ -70,13 +70,15 @@ class Segmenter:
         # As resolved, so that the same results have the same options.
         self._options = options.replace(concepts=bank.names, temperature=self._crf.temperature)
         self._models = models or Models.load(bank.recipe, device)
-        bank.check(self._models, self.scorer().roles)
+        self._scorer = Scorer.of(bank, self._models, options.system)
+        bank.check(self._models, self._scorer.roles)
         listed = options.shortlist is not None
         self._usual = decision.thresholds(bank) if listed else None
         self._medians = decision.median_scores(bank) if listed else None
         judged = options.strictness is not None or (options.unknown and options.sure is None)
         self._least = decision.thresholds(bank, options.strictness) if judged else None
-        self._groups = naming.group_names(bank.concepts) if options.sure is not None else ()
+        groups = decision.group_names(bank.concepts) if options.sure is not None else ()
+        self._names = (*bank.names, *groups, *((UNKNOWN,) if options.unknown else ()))
 
     @property
     def bank(self) -> ConceptBank:
@@ -96,8 +98,12 @@ class Segmenter:
     @property
     def names(self) -> tuple[str, ...]:
         """What labels mean: concepts, their groups if ``sure`` is set, ``"unknown"`` if asked."""
-        unknown = (UNKNOWN,) if self._options.unknown else ()
-        return (*self._bank.names, *self._groups, *unknown)
+        return self._names
+
+    @property
+    def scorer(self) -> Scorer:
+        """Makes an image's maps of the concepts."""
+        return self._scorer
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -172,11 +178,11 @@ class Segmenter:
 
     def maps(self, image: RGB, step: Step = quiet_step) -> ScoreMaps:
         """What ``decide`` needs to know of a uint8 (H, W, 3) image."""
-        return self.scorer()(image, step)
+        return self._scorer(image, step)
 
     def steps(self, image: RGB, refine: bool) -> int:
         """How often ``maps``, and then ``decide`` if it is to ``refine``, calls its step."""
-        return self.scorer().steps(image) + (self._crf.iterations if refine else 0)
+        return self._scorer.steps(image) + (self._crf.iterations if refine else 0)
 
     def decide(
         self,
@@ -213,23 +219,16 @@ class Segmenter:
         kept = (scores if len(chosen) == maps.count else maps.at(maps.grid)).cpu()
         if self._options.sure is not None:
             beliefs = torch.softmax(maps.at(maps.grid).cpu() / (sure or self._crf.temperature), 0)
-            members = naming.membership(self._bank.concepts)
-            labels, confidence = naming.name_surely(labels, beliefs, members, self._options.sure)
-            kept = naming.with_groups(kept, members)
+            members = decision.membership(self._bank.concepts)
+            labels, confidence = decision.name_surely(labels, beliefs, members, self._options.sure)
+            kept = decision.with_groups(kept, members)
         if self._least is not None:
             weak = decision.find_unknown(winners, scores, self._least[chosen.cpu()])
-            labels = np.where(weak, len(self.names) - 1, labels)
-        unsure = labels == (len(self.names) - 1 if self._options.unknown else -1)
-        guesses = naming.count_rejected(best, unsure, self._bank.names)
-        kind = np.uint8 if len(self.names) <= 256 else np.uint16
-        return Segmentation(labels.astype(kind), self.names, confidence, image, kept, guesses)
-
-    def scorer(self) -> Scorer:
-        """Makes an image's maps of the concepts."""
-        recipe, bank, system = self._bank.recipe, self._bank, self._options.system
-        references = bank.references if system == "reco" else None
-        texts = bank.texts if recipe.denseclip or system == "denseclip" else None
-        return Scorer(self._models, recipe, texts, references, *bank.medians)
+            labels = np.where(weak, len(self._names) - 1, labels)
+        unsure = labels == (len(self._names) - 1 if self._options.unknown else -1)
+        guesses = decision.count_rejected(best, unsure, self._names)
+        kind = np.uint8 if len(self._names) <= 256 else np.uint16
+        return Segmentation(labels.astype(kind), self._names, confidence, image, kept, guesses)
 
     def _competitors(self, maps: ScoreMaps) -> Tensor:
         if self._options.shortlist is None or self._usual is None:

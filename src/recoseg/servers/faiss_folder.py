@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from recoseg.errors import ServerError, optional_import
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.servers import inverted_lists
 from recoseg.servers.server import Sample, State, Vectors
 
@@ -84,7 +84,7 @@ class FaissFolder:
         """Hold the folder's lock. Lists that were planned for far fewer rows are made anew."""
         durable.make_folder(self.folder)
         with (
-            durable.lock(self.folder / "lock", self.where),
+            locks.hold(self.folder / "lock", self.where),
             _told(self.folder),
             contextlib.closing(self._connect()) as database,
         ):
@@ -130,7 +130,7 @@ class FaissFolder:
 
     def clear(self) -> None:
         """Forget all, at once or not at all."""
-        with durable.lock(self.folder / "lock", self.where), _told(self.folder):
+        with locks.hold(self.folder / "lock", self.where), _told(self.folder):
             if self.state() is None:
                 return
             with contextlib.closing(self._connect()) as database:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recoseg.errors import InputError, ServerError
-from recoseg.io import durable, scratch
+from recoseg.io import durable
 from recoseg.servers.server import Sample, Vectors
 
 # Fewer rows are compared one by one, which is exact and takes milliseconds.
@@ -57,7 +57,7 @@ def write(index: Any, path: Path) -> str:
     import faiss
 
     with durable.report_write_errors(path):
-        with scratch.beside(path) as (descriptor, temporary):
+        with durable.temporary_beside(path) as (descriptor, temporary):
             faiss.write_index(index, str(temporary))
             os.fsync(descriptor)
             total = _digest(temporary)

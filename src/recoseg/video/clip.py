@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from recoseg.errors import InputError, VideoError
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.io.images import RGB
 from recoseg.io.progress import Progress, track
 from recoseg.segmenting.interface import ImageSegmenter
@@ -91,7 +91,7 @@ def segment_video(
     frames = open_frames(source, fps, out)
     asked = {"video": frames.digest, "smooth": smooth, "every": every, "fps": str(frames.fps)}
     durable.make_folder(out)
-    with durable.lock(out / ".lock", str(out)):
+    with locks.hold(out / ".lock", str(out)):
         record = ClipRecord(out, {**segmenter.identity, **asked}, memory)
         kept = len(record.images)
         try:

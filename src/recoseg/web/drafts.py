@@ -167,7 +167,7 @@ class Drafts:
         if seed.score is None:
             return self._square(next(e for e in draft.order.examples if e.id == photo), size)
         index = self.catalogue.open(draft.order.index)
-        return images.square(index.image(seed.image, at_least=size), size)
+        return cut_square(index.image(seed.image, at_least=size), size)
 
     def _square(self, example: Example, size: int, rule: str = SMOOTH) -> RGB:
         at_least, most = least_side(size, rule), self.max_pixels

@@ -14,7 +14,7 @@ from typing import Any
 from recoseg.errors import IndexDamaged, RecosegError
 from recoseg.index.index import Index
 from recoseg.index.manifest import Manifest
-from recoseg.io import durable
+from recoseg.io import durable, locks
 from recoseg.models import registry
 from recoseg.models.prompts import embed_concepts
 from recoseg.recipe import preset
@@ -92,7 +92,7 @@ class IndexLibrary:
         """Note an index that is going to be made; its id, the same for the same folder."""
         id = path_id("i", Path(about.source))
         durable.make_folder(self._folder)
-        with durable.lock(self._folder / "notes.lock", "the notes on indexes", wait=_say):
+        with locks.hold(self._folder / "notes.lock", "the notes on indexes", wait=_say):
             if id in self.ids():
                 with contextlib.suppress(IndexDamaged):
                     about = dataclasses.replace(about, complete=self.about(id).complete)
@@ -104,7 +104,7 @@ class IndexLibrary:
         about = self.about(id)
         joint = registry.load_joint(preset("lite").retrieval, self.device)
         made = Index.build(about.source, self.find(id), model=joint, progress=step)
-        with durable.lock(self._folder / "notes.lock", "the notes on indexes", wait=_say):
+        with locks.hold(self._folder / "notes.lock", "the notes on indexes", wait=_say):
             self._note(id, dataclasses.replace(about, complete=True))
         with self._lock:
             self._opened[id] = made

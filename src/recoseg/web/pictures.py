@@ -10,8 +10,7 @@ from fastapi.responses import Response
 from numpy.typing import NDArray
 from PIL import Image
 
-from recoseg.io.images import RGB
-from recoseg.io.saving import encode_image
+from recoseg.io.images import RGB, encode_image
 
 # Drawing takes many times an image's bytes; no more than this are drawn at once.
 DRAWING = threading.Semaphore(2)

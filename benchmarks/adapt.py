@@ -36,12 +36,12 @@ TEACHER = "teacher (ReCo + CRF)"
 
 def main() -> None:
     args = arguments()
-    facts = machine.described()
+    facts = machine.describe_machine()
     args.work.mkdir(parents=True, exist_ok=True)
     val = material.camvid(args.data)
     val = val.sample(args.images) if args.images else val
     teacher = Segmenter(bank(args, val), unknown=args.unknown)
-    rows: dict[str, Any] = {TEACHER: scored(Segmenter(teacher.bank), val, args.work)}
+    rows: dict[str, Any] = {TEACHER: score(Segmenter(teacher.bank), val, args.work)}
     tell(rows)
     changes = {name: getattr(args, name) for name in ("iterations", "encoder", "average", "batch")}
     plan = preset(args.preset).replace(balance=args.balance, **changes)
@@ -61,7 +61,7 @@ def main() -> None:
         )
         # A run that was continued has no time of its own.
         minutes = round((time.monotonic() - began) / 60, 1) if fresh else None
-        rows[f"student, seed {seed}"] = {**scored(student, val, args.work), "minutes": minutes}
+        rows[f"student, seed {seed}"] = {**score(student, val, args.work), "minutes": minutes}
         students.append(rows[f"student, seed {seed}"])
         tell(rows)
         if seed == args.seeds[0]:
@@ -109,7 +109,7 @@ def share_labels(first: Path, home: Path) -> None:
         shutil.copytree(source, target)
 
 
-def scored(segment: Callable[[Any], Any], val: Dataset, work: Path) -> dict[str, Any]:
+def score(segment: Callable[[Any], Any], val: Dataset, work: Path) -> dict[str, Any]:
     """Figures in percent, and the median seconds per frame, one at a time, of 20 frames."""
     report = evaluate({"measured": segment}, val, out=work / "val")
     row = report["measured"]
@@ -154,7 +154,7 @@ def onnx(student: Student, home: Path, val: Dataset, work: Path) -> dict[str, An
         rows[name] = {
             "agreement": round(100 * float(made.agreement or 0), 3),
             "megabytes": round(made.path.stat().st_size / 1e6, 1),
-            **scored(Exported(made.path, student.names), val, work),
+            **score(Exported(made.path, student.names), val, work),
         }
     return rows
 

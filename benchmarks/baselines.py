@@ -58,7 +58,12 @@ class Set:
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
-    result: dict[str, Any] = {**machine.described(), "seeds": args.seeds, "rows": {}, "trained": {}}
+    result: dict[str, Any] = {
+        **machine.describe_machine(),
+        "seeds": args.seeds,
+        "rows": {},
+        "trained": {},
+    }
     result["plans"] = {method: preset(method).to_dict() for method in LABELS}
     sets = [camvid(args.data), msrc(args.data, args.work)]
     result["rows"]["camvid val"] = named_rows.camvid()
@@ -69,7 +74,7 @@ def main() -> None:
     for place in (0, 1):
         for seeds in dict.fromkeys((tuple(args.seeds[:1]), tuple(args.seeds))):
             for each in sets:
-                compared(each, each.clusters[place], seeds, result, args)
+                compare(each, each.clusters[place], seeds, result, args)
 
 
 def arguments() -> argparse.Namespace:
@@ -104,7 +109,7 @@ def msrc(data: Path, work: Path) -> Set:
     return Set("msrc", photos, scored, (23, 27), 0)
 
 
-def compared(
+def compare(
     each: Set, clusters: int, seeds: tuple[int, ...], result: dict[str, Any], args: Any
 ) -> None:
     """Add a set's rows of some clusters and seeds to the result, and write it."""
@@ -113,7 +118,7 @@ def compared(
         result["trained"][f"{each.name}, {name}"] = row["cost"]
     for where, dataset in each.scored.items():
         made = Rows({name: row["made"] for name, row in trained.items()})
-        result["rows"].setdefault(where, {}).update(summed(figures(made, dataset, args)))
+        result["rows"].setdefault(where, {}).update(sum_seeds(figures(made, dataset, args)))
         write(args.out, result)
 
 
@@ -132,11 +137,13 @@ def trainings(
             plan = preset(method).replace(gap=gap)
             costs = file.with_suffix(".json")
             if not costs.exists():
-                costs.write_text(json.dumps(trained(plan, each.photos, clusters, file, seed, home)))
+                costs.write_text(
+                    json.dumps(train_one(plan, each.photos, clusters, file, seed, home))
+                )
             yield row, {"made": Baseline.open(file), "cost": json.loads(costs.read_text())}
 
 
-def trained(plan: Any, photos: Path, clusters: int, file: Path, seed: int, home: Path) -> Any:
+def train_one(plan: Any, photos: Path, clusters: int, file: Path, seed: int, home: Path) -> Any:
     """Train one; minutes of processor and clock, and the most memory the process had meanwhile."""
     Path("/proc/self/clear_refs").write_text("5")
     processor, clock = time.process_time(), time.monotonic()
@@ -168,7 +175,7 @@ def figures(panel: Any, dataset: Dataset, args: argparse.Namespace) -> dict[str,
     }
 
 
-def summed(rows: dict[str, Any]) -> dict[str, Any]:
+def sum_seeds(rows: dict[str, Any]) -> dict[str, Any]:
     """Mean and deviation over the seeds, by method and clusters."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for name, row in rows.items():

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--only", type=Path, help="a file of the names to measure on, one a line")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     args = parser.parse_args()
-    facts = machine.described()
+    facts = machine.describe_machine()
     model = registry.load_joint(args.model) if args.head is None else Lite.load(head=args.head)
     only = None if args.only is None else set(args.only.read_text(encoding="utf-8").split())
     found = captions.measure(args.folder, model, only=only)

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=5, help="of each kind")
     args = parser.parse_args()
-    told: dict[str, Any] = machine.described()
+    told: dict[str, Any] = machine.describe_machine()
 
     def note(row: dict[str, Any]) -> None:
         """At once, because a kill too many must not cost what was measured."""
@@ -54,18 +54,18 @@ def main() -> None:
             args.out.write_text(json.dumps(told, indent=1) + "\n")
 
     with tempfile.TemporaryDirectory() as place:
-        nodes = started()
+        nodes = start_nodes()
         told["speed"] = speed_up(nodes, Path(place), args.photos, args.rounds)
         note(told["speed"])
         told["kills"] = []
         for kind in ("worker", "node", "driver", "node joins"):
-            row = killed(nodes, Path(place) / kind, kind, args.kills)
+            row = kill_one(nodes, Path(place) / kind, kind, args.kills)
             told["kills"].append({"event": kind, **row})
             note(told["kills"][-1])
     stop(nodes)
 
 
-def started() -> Any:
+def start_nodes() -> Any:
     import ray
     from ray.cluster_utils import Cluster
 
@@ -103,7 +103,7 @@ def speed_up(nodes: Any, place: Path, count: int, rounds: int) -> dict[str, Any]
         for workers, times in seconds.items():
             more = nodes.add_node(**NODE) if workers == 2 else None
             warm(workers, photos)
-            with connected() as cluster:
+            with connect() as cluster:
                 took, made = index(f"{workers} {number}", cluster)
             if made != expected:
                 raise SystemExit("the index depends on the number of workers")
@@ -122,7 +122,7 @@ def speed_up(nodes: Any, place: Path, count: int, rounds: int) -> dict[str, Any]
     }
 
 
-def connected() -> Any:
+def connect() -> Any:
     from recoseg.cluster.engine import RayCluster
 
     return RayCluster.connect()
@@ -137,7 +137,7 @@ def warm(workers: int, photos: Path) -> None:
         time.sleep(1.0)
         return os.getpid()
 
-    with connected() as cluster:
+    with connect() as cluster:
         while len(set(cluster.map(load, range(2 * workers)))) < workers:
             pass
 
@@ -154,7 +154,7 @@ def scenes(folder: Path, count: int) -> Path:
     return folder
 
 
-def killed(nodes: Any, place: Path, kind: str, times: int) -> dict[str, int]:
+def kill_one(nodes: Any, place: Path, kind: str, times: int) -> dict[str, int]:
     """What came of ``times`` events of a kind, each at a random moment of an indexing run."""
     from tests import crews
     from tests.test_spread import bytes_of, photos_in
@@ -173,7 +173,7 @@ def killed(nodes: Any, place: Path, kind: str, times: int) -> dict[str, int]:
     for number in range(times):
         marks, out = place / f"marks {number}", place / f"index {number}"
         marks.mkdir()
-        made = disturbed(nodes, kind, photos, out, marks, dice.randrange(5, batches // 2))
+        made = disturb(nodes, kind, photos, out, marks, dice.randrange(5, batches // 2))
         found = made.ids
         counts["times"] += 1
         counts["lost"] += len(set(ids) - set(found))
@@ -183,7 +183,7 @@ def killed(nodes: Any, place: Path, kind: str, times: int) -> dict[str, int]:
     return {"photos": len(ids), "batches": batches, **counts}
 
 
-def disturbed(nodes: Any, kind: str, photos: Path, out: Path, marks: Path, moment: int) -> Any:
+def disturb(nodes: Any, kind: str, photos: Path, out: Path, marks: Path, moment: int) -> Any:
     """The index of a run to which something happens after so many batches."""
     from tests import crews
 
@@ -191,7 +191,7 @@ def disturbed(nodes: Any, kind: str, photos: Path, out: Path, marks: Path, momen
 
     def work() -> Index:
         model = crews.Marking(marks, 0.05)
-        with connected() as cluster:
+        with connect() as cluster:
             how = {"model": model, "batch_size": 2, "progress": False, "cluster": cluster}
             return Index.build(photos, out, **how)
 
@@ -208,7 +208,7 @@ def disturbed(nodes: Any, kind: str, photos: Path, out: Path, marks: Path, momen
         return work()
     second = nodes.add_node(**NODE) if kind != "node joins" else None
     if second is not None:
-        with connected() as cluster:
+        with connect() as cluster:
             crews.warm(cluster, second.node_id)
     acts: dict[str, Callable[[], object]] = {
         "worker": lambda: os.kill(next(pids(marks)), signal.SIGKILL),

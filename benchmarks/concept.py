@@ -48,14 +48,14 @@ def main() -> None:
         )
         models = Models.load(recipe)
         index = Index.build(folder / "photos", folder / "index", model=models.retrieval)
-        row = timed(recipe, models, index)
+        row = time_steps(recipe, models, index)
     print("  ".join(f"{key} {value}" for key, value in row.items()))
     if options.out:
-        facts = {**machine.described(), "images": options.images, "retrieval": RETRIEVAL}
+        facts = {**machine.describe_machine(), "images": options.images, "retrieval": RETRIEVAL}
         options.out.write_text(json.dumps({**facts, **row}, indent=1) + "\n", encoding="utf-8")
 
 
-def timed(recipe: Any, models: Models, index: Index) -> dict[str, float]:
+def time_steps(recipe: Any, models: Models, index: Index) -> dict[str, float]:
     """Build a first concept to warm up, then one more with clocks around the models."""
     ConceptBank.build(["road"], index, recipe.replace(k=2), models=models, progress=False)
     seconds: dict[str, float] = {"dense": 0.0, "encoder": 0.0, "texts": 0.0}

@@ -41,15 +41,15 @@ def main() -> None:
     for dataset in (material.msrc(args.data), material.camvid(args.data)):
         aliases = {name: dataset.table.aliases[name] for name in dataset.table.names}
         bank = ConceptBank.build(aliases, index, LITE, models=models, progress=False)
-        results[dataset.name] = measured(dataset, bank, models, args.every)
+        results[dataset.name] = measure(dataset, bank, models, args.every)
         for way, row in results[dataset.name].items():
             print(dataset.name, way, row)
     if args.out is not None:
-        facts = {**machine.described(), "every": args.every}
+        facts = {**machine.describe_machine(), "every": args.every}
         args.out.write_text(json.dumps({**facts, "datasets": results}, indent=1) + "\n")
 
 
-def measured(dataset: Dataset, bank: ConceptBank, models: Models, every: int) -> dict[str, Any]:
+def measure(dataset: Dataset, bank: ConceptBank, models: Models, every: int) -> dict[str, Any]:
     """Figures of both ways on one set."""
     segmenters = {
         way: Segmenter(dataclasses.replace(bank, recipe=recipe), models=models)

@@ -64,17 +64,17 @@ def main() -> None:
     for dataset in (material.msrc(args.data), material.voc(args.data)):
         photos = list(dataset)[:: args.every]
         for name, bank in banks.items():
-            found = compared(dataset, photos, bank, models)
+            found = compare(dataset, photos, bank, models)
             for case, figures in found.items():
                 facts = {"set": dataset.name, "photos": len(photos), "bank": name}
                 rows.append({**facts, "concepts": len(bank), "case": case, **figures})
                 print(rows[-1], flush=True)
     if args.out is not None:
-        result = {**machine.described(), "contenders": LITE.contenders, "rows": rows}
+        result = {**machine.describe_machine(), "contenders": LITE.contenders, "rows": rows}
         (args.out / "contenders.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
-def compared(
+def compare(
     dataset: Dataset, photos: Sequence[Any], bank: ConceptBank, models: Models
 ) -> dict[str, dict[str, Any]]:
     """Agreement, quality and processor seconds of both, in every case."""

@@ -48,7 +48,7 @@ def main() -> None:
     if options.out:
         settings = {"photos": PHOTOS, "size": options.size, "repeats": options.repeats}
         libraries = {name: version(name) for name in ("numpy", "scipy", "pydensecrf2")}
-        facts = {**machine.described(), "versions": libraries, **settings}
+        facts = {**machine.describe_machine(), "versions": libraries, **settings}
         text = json.dumps({**facts, "rows": rows}, indent=1)
         options.out.write_text(text + "\n", encoding="utf-8")
 
@@ -63,16 +63,18 @@ def compare(
     for turn in range(repeats * len(photos)):
         image = photos[turn % len(photos)]
         scores = colour_scores(image, classes)
-        expected = timed(calls["theirs"], patience, lambda s=scores, i=image: theirs(s, i, crf))
+        expected = time_calls(
+            calls["theirs"], patience, lambda s=scores, i=image: theirs(s, i, crf)
+        )
         refine._cached_spatial.cache_clear()
         for side in ("first", "again"):
-            ours = timed(
+            ours = time_calls(
                 calls[side], patience, lambda s=scores, i=image: refine.refine(s, i, crf).numpy()
             )
         agreement.append(float((ours.argmax(0) == expected.argmax(0)).mean()))
         largest.append(float(np.abs(ours - expected).max()))
         mean.append(float(np.abs(ours - expected).mean()))
-    quiet = undisturbed(calls)
+    quiet = is_undisturbed(calls)
     middle = {side: median(seconds for seconds, _ in values) for side, values in quiet.items()}
     row: dict[str, object] = {
         "classes": classes,
@@ -90,7 +92,7 @@ def compare(
     return row
 
 
-def timed(
+def time_calls(
     into: list[tuple[float, float]], patience: float, function: Callable[[], np.ndarray]
 ) -> np.ndarray:
     """Append the seconds it took and the cores that other processes used meanwhile."""
@@ -121,7 +123,7 @@ def others_seconds() -> float:
     return busy - time.process_time()
 
 
-def undisturbed(
+def is_undisturbed(
     calls: dict[str, list[tuple[float, float]]],
 ) -> dict[str, list[tuple[float, float]]]:
     quiet = {side: [call for call in made if call[1] < QUIET] for side, made in calls.items()}

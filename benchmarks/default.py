@@ -37,25 +37,25 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", help="some of the sets' names")
     parser.add_argument("--images", type=int, help="only so many photos of each set")
     args = parser.parse_args()
-    found = {name: s for name, s in labelled(args.data).items() if name in (args.sets or (name,))}
+    found = {name: s for name, s in open_sets(args.data).items() if name in (args.sets or (name,))}
     index, models = material.archive_index(args.data, args.index), Models.load(LITE)
     results: dict[str, Any] = {}
     for name, dataset in found.items():
         chosen = dataset if args.images is None else dataset.sample(args.images)
-        names = shown(chosen)
+        names = list_shown(chosen)
         aliases = {known: dataset.table.aliases[known] for known in names}
         bank = ConceptBank.build(aliases, index, LITE, models=models, progress=False)
-        found_here = measured(chosen, bank, models, args.work / name)
+        found_here = measure(chosen, bank, models, args.work / name)
         results[name] = {"images": len(chosen), "names": names, **found_here}
         for row in results[name]["rows"]:
             figures = f"{100 * row['miou']:5.1f} {100 * row['accuracy']:5.1f}"
             print(f"{name:12} {row['system']:14} {figures}", flush=True)
     if args.out is not None:
-        facts = {**machine.described(), "archive": len(index), "recipe": LITE.to_dict()}
+        facts = {**machine.describe_machine(), "archive": len(index), "recipe": LITE.to_dict()}
         args.out.write_text(json.dumps({**facts, "datasets": results}, indent=1) + "\n")
 
 
-def labelled(data: Path) -> dict[str, Dataset]:
+def open_sets(data: Path) -> dict[str, Dataset]:
     """The four sets; two days of CamVid count as two."""
     train = datasets.open("camvid", data / "camvid", "train")
     return {
@@ -66,7 +66,7 @@ def labelled(data: Path) -> dict[str, Dataset]:
     }
 
 
-def shown(dataset: Dataset) -> list[str]:
+def list_shown(dataset: Dataset) -> list[str]:
     """Names of the classes that the masks show, in order."""
     seen = np.zeros(len(dataset.table.names), dtype=bool)
     for sample in dataset:
@@ -75,7 +75,7 @@ def shown(dataset: Dataset) -> list[str]:
     return [name for name, there in zip(dataset.table.names, seen, strict=True) if there]
 
 
-def measured(dataset: Dataset, bank: ConceptBank, models: Models, work: Path) -> dict[str, Any]:
+def measure(dataset: Dataset, bank: ConceptBank, models: Models, work: Path) -> dict[str, Any]:
     """Figures of each system, and the IoU of each class of ReCo with the CRF."""
     rows = [
         Row.of(Segmenter(bank, system=system, models=models), refine)

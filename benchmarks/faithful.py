@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     cases = [tuple(int(number) for number in case.split("x")) for case in options.cases]
     known = list(tables.table("cocostuff").literal.values())
-    facts = machine.described()
+    facts = machine.describe_machine()
     with tempfile.TemporaryDirectory() as home:
         weights = Path(home) / "weights"
         weights.mkdir()
@@ -53,7 +53,7 @@ def main() -> None:
         print(facts["references"], flush=True)
         rows = []
         for height, width, classes in cases:
-            rows += compared(stage, names[:classes], height, width)
+            rows += compare(stage, names[:classes], height, width)
             options.out.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
 
 
@@ -67,7 +67,7 @@ def references(stage: paperstage.Stage, names: list[str]) -> dict[str, object]:
     return {"of": len(names), "of another seed": others}
 
 
-def compared(
+def compare(
     stage: paperstage.Stage, names: list[str], height: int, width: int
 ) -> list[dict[str, object]]:
     """Agreement on one image, without the CRF and with it."""

@@ -54,7 +54,7 @@ def main() -> None:
     print("\n".join(notes))
     if options.out:
         before = json.loads(options.out.read_bytes()) if options.out.exists() else {}
-        data = {**before, **machine.described(), **parts, "notes": notes}
+        data = {**before, **machine.describe_machine(), **parts, "notes": notes}
         options.out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     sys.exit(bool(notes))
 

@@ -64,7 +64,7 @@ def main() -> None:
         print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     print(f"subset: {times['subset, one by one'][-1] / times['subset'][-1]:.0f} times faster")
     if options.out:
-        result = {"machine": machine.described(), "sizes": options.sizes, "rows": rows}
+        result = {"machine": machine.describe_machine(), "sizes": options.sizes, "rows": rows}
         options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
@@ -72,10 +72,12 @@ def measure(size: int, index: Index, models: Models, file: Path) -> dict[str, fl
     """Seconds of each verb on a bank of so many concepts."""
     names = [f"concept {i}" for i in range(size)]
     half = names[: size // 2]
-    first, bank = timed(
+    first, bank = time_call(
         lambda: ConceptBank.build(half, index, RECIPE, models=models, progress=False)
     )
-    second, bank = timed(lambda: bank.add(names[size // 2 :], index, models=models, progress=False))
+    second, bank = time_call(
+        lambda: bank.add(names[size // 2 :], index, models=models, progress=False)
+    )
     verbs: dict[str, Callable[[], object]] = {
         "subset": lambda: bank.subset(names[::-1]),
         "subset, one by one": lambda: one_by_one(bank.concepts, names[::-1]),
@@ -84,7 +86,7 @@ def measure(size: int, index: Index, models: Models, file: Path) -> dict[str, fl
         "save": lambda: bank.save(file),
         "open": lambda: ConceptBank.open(file),
     }
-    rest = {verb: min(timed(run)[0] for _ in range(3)) for verb, run in verbs.items()}
+    rest = {verb: min(time_call(run)[0] for _ in range(3)) for verb, run in verbs.items()}
     return {"build half": first, "add the other half": second, **rest}
 
 
@@ -93,7 +95,7 @@ def one_by_one(concepts: tuple[Concept, ...], names: list[str]) -> list[Concept]
     return [next(concept for concept in concepts if concept.name == name) for name in names]
 
 
-def timed(run: Callable[[], ConceptBank]) -> tuple[float, ConceptBank]:
+def time_call(run: Callable[[], ConceptBank]) -> tuple[float, ConceptBank]:
     began = time.process_time()
     result = run()
     return time.process_time() - began, result

@@ -12,10 +12,10 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def described() -> dict[str, object]:
+def describe_machine() -> dict[str, object]:
     """Commit (``+`` if the code differs from it), processor, cores, load, Python, torch."""
     return {
-        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _changed() else ""),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _has_changes() else ""),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
@@ -31,7 +31,7 @@ def memory(field: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def _changed() -> bool:
+def _has_changes() -> bool:
     return bool(_git("status", "--porcelain", "--", "src", "benchmarks/*.py", "tests/oracles"))
 
 

@@ -40,16 +40,16 @@ def main() -> None:
         home = Path(folder)
         paint(home / "photos", options.indexed)
         storms.bank().save(home / "b.bank")
-        rows = [row("indexed", indexed(home))]
+        rows = [row("indexed", index_photos(home))]
         for path in sorted((home / "photos").iterdir())[options.segmented :]:
             path.unlink()
         chosen = storms.segmenter(home)
         work = batch.run(
             inputs.gather([home / "photos"]), chosen, home / "out", chosen.identity, progress=False
         )
-        rows.append(row("segmented", sampled(work)))
+        rows.append(row("segmented", sample_memory(work)))
     if options.out:
-        data = {**machine.described(), "side": SIDE, "every": EVERY, "results": rows}
+        data = {**machine.describe_machine(), "side": SIDE, "every": EVERY, "results": rows}
         options.out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
@@ -62,7 +62,7 @@ def paint(folder: Path, count: int) -> None:
         Image.fromarray(pixels).save(folder / f"{i:05d}.png")
 
 
-def indexed(home: Path) -> list[float]:
+def index_photos(home: Path) -> list[float]:
     """MiB at every hundredth photo; the progress of the index tells how many there are."""
     from tests.toys import Toy
 
@@ -76,7 +76,7 @@ def indexed(home: Path) -> list[float]:
     return seen
 
 
-def sampled(work: Iterable[Any]) -> list[float]:
+def sample_memory(work: Iterable[Any]) -> list[float]:
     """MiB at every hundredth outcome, none of which may have failed."""
     seen = []
     for number, outcome in enumerate(work, start=1):

@@ -55,13 +55,13 @@ def msrc(
         work: keeps bank, counts and student, so that a run that was stopped goes on.
     """
     models = Models.load(LITE)
-    aliases = {name: whole.table.aliases[name] for name in default.shown(whole)}
+    aliases = {name: whole.table.aliases[name] for name in default.list_shown(whole)}
     archive = material.archive_index(data, index)
     bank = ConceptBank.build(aliases, archive, LITE, models=models, progress=False)
     student = adapt(Segmenter(bank, models=models), photos, work / "student", progress=False)
     made: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
-        found = default.measured(part, bank, models, work / name)
+        found = default.measure(part, bank, models, work / name)
         note = "zero-shot, by name; a bank built from the archive"
         made[name] = {row["system"]: row_of(row, len(part), note) for row in found["rows"]}
         learnt = evaluate({"reco+": student}, part, out=work / f"{name}, student", progress=False)

@@ -45,21 +45,21 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="only so many photos of each set")
     parser.add_argument("--workers", type=int)
     args = parser.parse_args()
-    facts = machine.described()
+    facts = machine.describe_machine()
     index = material.archive_index(args.data, args.index or args.work / "archive.index")
     found = ("lite", "lite:16", *lite0(args.work))
     sweeps = Sweeps(sizes=SIZES, ks=KS, encoders=found, contexts=CONTEXTS)
     results = {
-        dataset.name: measured(dataset, index, sweeps, args.work / dataset.name, args.workers)
-        for dataset in labelled(args.data, args.images)
+        dataset.name: measure(dataset, index, sweeps, args.work / dataset.name, args.workers)
+        for dataset in open_sets(args.data, args.images)
     }
-    pure = [purified(args.data / name / "images", args.work, k) for name, k in PURITY.items()]
+    pure = [measure_purity(args.data / name / "images", args.work, k) for name, k in PURITY.items()]
     args.out.mkdir(parents=True, exist_ok=True)
     data = {**facts, "archive": len(index), "datasets": results, "purity": pure}
     (args.out / "quality.json").write_text(json.dumps(data, indent=1) + "\n")
 
 
-def labelled(data: Path, images: int | None) -> list[Dataset]:
+def open_sets(data: Path, images: int | None) -> list[Dataset]:
     found = [material.msrc(data), material.camvid(data)]
     return found if images is None else [dataset.sample(images) for dataset in found]
 
@@ -78,7 +78,7 @@ def lite0(work: Path) -> list[str]:
     return [id, f"{id}?stride=16"]
 
 
-def measured(
+def measure(
     dataset: Dataset, index: Index, sweeps: Sweeps, work: Path, workers: int | None
 ) -> dict[str, Any]:
     """All points on one set, without what only a page needs."""
@@ -108,7 +108,7 @@ def plainly(sweep: dict[str, Any]) -> dict[str, Any]:
     return {**sweep, "points": points} if sweep["name"] == "encoder" else sweep
 
 
-def purified(photos: Path, work: Path, k: int) -> dict[str, Any]:
+def measure_purity(photos: Path, work: Path, k: int) -> dict[str, Any]:
     """Precision@k of retrieval on one labelled archive."""
     name = photos.parent.name
     model = registry.load_joint("lite")

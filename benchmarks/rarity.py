@@ -64,10 +64,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    facts = machine.described()
+    facts = machine.describe_machine()
     index = Index.open(args.index)
     models = cache_encodings(Models.load(LITE))
-    told = dict(said(args.data, index))
+    told = dict(summarise(args.data, index))
     recipe = LITE.replace(k=args.k)
     known = {"msrc": material.msrc, "camvid": material.camvid}
     sets = [known[name](args.data).sample(args.images) for name in args.sets]
@@ -95,7 +95,7 @@ def save(out: Path, data: dict[str, Any]) -> None:
     (out / "rarity.json").write_text(json.dumps(data, indent=1) + "\n")
 
 
-def said(data: Path, index: Index) -> Iterator[tuple[str, set[str]]]:
+def summarise(data: Path, index: Index) -> Iterator[tuple[str, set[str]]]:
     """Every photo's id and the words that are said of it."""
     words: dict[str, set[str]] = {}
     for file in (data / "flickr8k_train/captions.tsv", data / "corel5k_train/tags.tsv"):
@@ -155,13 +155,13 @@ def archives(
             order = np.random.default_rng(seed).permutation(len(ids))[:size]
             kept = {ids[place] for place in order}
             for dataset in sets:
-                figures = measured(index, kept, dataset, recipe, models, workers)
+                figures = measure(index, kept, dataset, recipe, models, workers)
                 rows.append({"kind": kind, "photos": size, "seed": seed, **figures})
                 print(rows[-1])
     return rows
 
 
-def measured(
+def measure(
     index: Index,
     kept: set[str],
     dataset: Dataset,

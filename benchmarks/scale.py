@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     options = arguments()
     torch.set_num_threads(1)
-    facts = machine.described()
+    facts = machine.describe_machine()
     settings = {"dim": options.dim, "prompts": scale_rows.PROMPTS}
     for count in options.rows:
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
@@ -44,7 +44,7 @@ def main() -> None:
             for stage, spent, moved in scale_rows.stages(home, count, options.dim, repeats):
                 rows.append(row(stage, count, spent, moved, facts))
                 if stage == "writing shards and ledger":
-                    files.append(stored(home / "x.index", count))
+                    files.append(sum_files(home / "x.index", count))
         write(options.out, {**facts, **settings}, rows, files)
     if options.photos:
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
@@ -80,7 +80,7 @@ def write(
     }
     whole = stages.keys() >= scale_plan.NEEDED
     if whole:
-        data |= scale_plan.derived(data["results"], data["files"])
+        data |= scale_plan.derive(data["results"], data["files"])
     out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     if whole and out.resolve() == scale_page.RESULTS:
         scale_page.fill(data)
@@ -101,7 +101,7 @@ def row(stage: str, size: int, spent: Cost, moved: float, facts: dict[str, Any])
     return data
 
 
-def stored(index: Path, rows: int) -> dict[str, int]:
+def sum_files(index: Path, rows: int) -> dict[str, int]:
     """Bytes of the parts of an index."""
     sizes = {path: path.stat().st_size for path in index.rglob("*") if path.is_file()}
     return {

@@ -60,8 +60,8 @@ def tables(data: dict[str, Any]) -> dict[str, str]:
     return {
         "costs": _costs(data),
         "files": _files(data["files"]),
-        "mended": _mended(data["mended"]),
-        "assumed": _assumed(data["assumed"]),
+        "mended": _table_mended(data["mended"]),
+        "assumed": _table_assumed(data["assumed"]),
         "plan": _plan(data["plan"]),
     }
 
@@ -103,7 +103,7 @@ def _files(files: Sequence[dict[str, int]]) -> str:
     return table(("photos", "manifest", "ledger, bytes a photo", "rows, bytes a photo"), rows)
 
 
-def _mended(found: Sequence[dict[str, Any]]) -> str:
+def _table_mended(found: Sequence[dict[str, Any]]) -> str:
     rows = [
         (
             row["what"],
@@ -118,7 +118,7 @@ def _mended(found: Sequence[dict[str, Any]]) -> str:
     return table(heads, rows)
 
 
-def _assumed(assumed: dict[str, float]) -> str:
+def _table_assumed(assumed: dict[str, float]) -> str:
     words = {
         "cores": ("cores of a node, as fast as the one measured", number),
         "network": ("network of a node, a second", size),
@@ -140,7 +140,7 @@ def _plan(planned: Sequence[dict[str, Any]]) -> str:
     return table(("", *(f"{number(row['photos'])} photos" for row in planned)), rows)
 
 
-def filled(text: str, data: dict[str, Any]) -> str:
+def fill_tables(text: str, data: dict[str, Any]) -> str:
     """The page with its tables written anew, each between its two marks."""
     for name, made in tables(data).items():
         pattern = rf"(<!-- table: {name} -->\n\n).*?(\n\n<!-- end -->)"
@@ -151,7 +151,7 @@ def filled(text: str, data: dict[str, Any]) -> str:
 
 
 def fill(data: dict[str, Any]) -> None:
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), data), encoding="utf-8")
+    PAGE.write_text(fill_tables(PAGE.read_text(encoding="utf-8"), data), encoding="utf-8")
 
 
 if __name__ == "__main__":

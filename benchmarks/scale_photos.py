@@ -34,14 +34,16 @@ def stages(
     """(stage, photos, cost, bytes read or written) at each number of photos."""
     models = Models.load(LITE)
     warm = Archive.open(paint(home / "warm", 1))
-    ingest.encode(models.retrieval, [decoded(warm, item.id, models.retrieval) for item in warm])
+    ingest.encode(
+        models.retrieval, [prepare_photo(warm, item.id, models.retrieval) for item in warm]
+    )
     for count in counts:
         archive = Archive.open(paint(home / f"{count}", count))
         bytes_read = sum(item.size for item in archive)
         prepared = list[torch.Tensor]()
 
         def decode(archive: Archive = archive, prepared: list[torch.Tensor] = prepared) -> None:
-            prepared[:] = [decoded(archive, item.id, models.retrieval) for item in archive]
+            prepared[:] = [prepare_photo(archive, item.id, models.retrieval) for item in archive]
 
         yield "decoding", count, cost(decode, repeats), bytes_read
 
@@ -114,7 +116,7 @@ def record(home: Path, count: int) -> tuple[Cost, int]:
     return spent, kept.path.stat().st_size
 
 
-def decoded(archive: Archive, id: str, model: Any) -> torch.Tensor:
+def prepare_photo(archive: Archive, id: str, model: Any) -> torch.Tensor:
     """A photo as the model takes it."""
     return model.preprocess(archive.image(id, at_least=input_size(model)))
 

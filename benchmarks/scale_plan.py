@@ -81,20 +81,20 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def derived(rows: list[dict[str, Any]], files: list[dict[str, int]]) -> dict[str, Any]:
+def derive(rows: list[dict[str, Any]], files: list[dict[str, int]]) -> dict[str, Any]:
     """All of a result that follows from what was measured."""
     costs, last = summary(rows), files[-1]
     stored = round((last["ledger"] + last["shards"] + last["manifest"]) / last["rows"], 1)
     return {
         "per_million": costs,
-        "mended": mended(rows),
+        "mended": list_mended(rows),
         "stored": stored,
         "assumed": ASSUMED,
         "plan": plan(costs, stored),
     }
 
 
-def mended(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def list_mended(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Both sides, measured in one process, of what was mended."""
     found = []
     spent = {(row["stage"], row["size"]): row["processor_seconds"] for row in rows}
@@ -116,10 +116,10 @@ def plan(
         stored: bytes of an index per photo.
         assumed: as ``ASSUMED``.
     """
-    return [_planned(costs, stored, photos, assumed) for photos in SIZES]
+    return [_plan(costs, stored, photos, assumed) for photos in SIZES]
 
 
-def _planned(
+def _plan(
     costs: Mapping[str, Mapping[str, float]], stored: float, photos: int, assumed: Any
 ) -> dict[str, Any]:
     def hours(*stages: str) -> float:

@@ -76,20 +76,20 @@ def stages(home: Path, rows: int, dim: int, repeats: int) -> Iterator[tuple[str,
     time.sleep(1.1 * update.COARSE_NS / 1e9)  # files that are younger would be read again
     yield "writing shards and ledger", write(folder, archive, dim), size(folder)
     index, vectors = Index.open(folder), rows * dim * 2
-    yield from opened(index, repeats)
-    yield "update with nothing changed", unchanged(index, rows, repeats), size(folder)
-    yield from searched(index, vectors, repeats)
+    yield from time_opening(index, repeats)
+    yield "update with nothing changed", time_unchanged(index, rows, repeats), size(folder)
+    yield from time_search(index, vectors, repeats)
     named = named_files(home / "named", archive, dim)
     read = cost(lambda: Manifest.read(named), repeats)
     yield "manifest of files named one by one", read, (named / NAME).stat().st_size
     yield from looks(folder / update.LEDGER, archive, repeats)
-    yield "compaction of a tenth", compacted(index, archive), vectors
+    yield "compaction of a tenth", time_compaction(index, archive), vectors
     shutil.rmtree(folder)
     made = pack(home / "tars", rows)
     yield "listing tars", cost(lambda: len(Archive.open(home / "tars")), repeats), made
 
 
-def opened(index: Index, repeats: int) -> Iterator[tuple[str, Cost, float]]:
+def time_opening(index: Index, repeats: int) -> Iterator[tuple[str, Cost, float]]:
     """What it takes until the first answer."""
     path, asked = index.path, queries(1, index.dim)
     ledger = (path / update.LEDGER).stat().st_size
@@ -99,7 +99,7 @@ def opened(index: Index, repeats: int) -> Iterator[tuple[str, Cost, float]]:
     yield "the digests' check", cost(lambda: digests(index), repeats), size(path) - ledger
 
 
-def unchanged(index: Index, rows: int, repeats: int) -> Cost:
+def time_unchanged(index: Index, rows: int, repeats: int) -> Cost:
     """An update that must find nothing to do."""
     model: Any = Vectors(index.dim)
 
@@ -111,7 +111,7 @@ def unchanged(index: Index, rows: int, repeats: int) -> Cost:
     return cost(follow, repeats)._replace(mib=peak(index.path, "update"))
 
 
-def searched(index: Index, vectors: int, repeats: int) -> Iterator[tuple[str, Cost, float]]:
+def time_search(index: Index, vectors: int, repeats: int) -> Iterator[tuple[str, Cost, float]]:
     """Questions to an index that is kept open."""
     one, many = queries(1, index.dim), queries(PROMPTS, index.dim)
     index.search(one, K)
@@ -122,20 +122,20 @@ def searched(index: Index, vectors: int, repeats: int) -> Iterator[tuple[str, Co
 
 def looks(ledger: Path, archive: Archive, repeats: int) -> Iterator[tuple[str, Cost, float]]:
     """Both sides of what was mended, in this process."""
-    with ledgerfile.reading(ledger) as snapshot:
+    with ledgerfile.open_reading(ledger) as snapshot:
         snapshot.revision()
         yield "ledger's check, row by row", cost(snapshot.check, 1), 0
         yield "ledger's check, by its file", cost(lambda: stamp.check(snapshot), repeats), 0
-        yield "rows of images, grouped", cost(lambda: grouped(snapshot), 1), 0
+        yield "rows of images, grouped", cost(lambda: time_groups(snapshot), 1), 0
         yield "rows of images, counted", cost(snapshot.counts, repeats), 0
-    with ledgerfile.writing(ledger) as writer:
+    with ledgerfile.open_writing(ledger) as writer:
         ids = [item.id for item in archive]
         yield "known files, one by one", cost(lambda: [writer.seen_from(i, 1) for i in ids], 1), 0
         known = lookup.Lookup(writer)
-        yield "known files, by pages", cost(lambda: [known.seen(id) for id in ids], 1), 0
+        yield "known files, by pages", cost(lambda: [known.find(id) for id in ids], 1), 0
 
 
-def grouped(snapshot: Snapshot) -> np.ndarray:
+def time_groups(snapshot: Snapshot) -> np.ndarray:
     """As rows were counted before: SQLite makes the groups, Python takes them one by one."""
     counts = np.zeros(snapshot.rows(), dtype=np.int32)
     for row, count in snapshot._each("SELECT row, COUNT(*) FROM images GROUP BY row"):
@@ -169,12 +169,12 @@ def write(folder: Path, archive: Archive, dim: int) -> Cost:
     """An index of the archive with random rows; what the journal took, and not the rows."""
     manifest = Manifest("random", "0" * 64, dim, {}, archive.describe(), update.SHARD_ROWS)
     folder.mkdir()
-    with ledgerfile.writing(folder / update.LEDGER, create=True):
+    with ledgerfile.open_writing(folder / update.LEDGER, create=True):
         manifest.write(folder)
     random = np.random.default_rng(0)
     spent, before = np.zeros(2), machine.memory("VmRSS")
     items = list(archive)
-    with ledgerfile.writing(folder / update.LEDGER) as writer:
+    with ledgerfile.open_writing(folder / update.LEDGER) as writer:
         journal = Journal(
             update.shards_of(folder, manifest), writer, lambda *_: None, lambda _: None
         )
@@ -182,7 +182,7 @@ def write(folder: Path, archive: Archive, dim: int) -> Cost:
             part = items[first : first + FLUSH_ROWS]
             drawn = random.standard_normal((len(part), dim), np.float32)
             drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
-            spent += noted(journal, part, drawn.astype(np.float16))
+            spent += time_notes(journal, part, drawn.astype(np.float16))
         start = np.array([time.process_time(), time.perf_counter()])
         journal.flush()
     # With the check of the ledger that its writer ends with.
@@ -190,7 +190,7 @@ def write(folder: Path, archive: Archive, dim: int) -> Cost:
     return Cost(*spent.tolist(), machine.memory("VmHWM") - before)
 
 
-def noted(journal: Journal, items: Sequence[Item], rows: np.ndarray) -> np.ndarray:
+def time_notes(journal: Journal, items: Sequence[Item], rows: np.ndarray) -> np.ndarray:
     start = np.array([time.process_time(), time.perf_counter()])
     for item, row in zip(items, rows, strict=True):
         digest = hashlib.sha256(item.id.encode()).digest()
@@ -211,9 +211,9 @@ def named_files(folder: Path, archive: Archive, dim: int) -> Path:
 
 def digests(index: Index) -> None:
     """Every block of rows, compared with its digest."""
-    with ledgerfile.reading(index.path / update.LEDGER) as snapshot:
+    with ledgerfile.open_reading(index.path / update.LEDGER) as snapshot:
         shards = update.shards_of(index.path, index._manifest, snapshot.generation())
-        if not all(blocks.sound(shards, block) for block in snapshot.blocks()):
+        if not all(blocks.is_sound(shards, block) for block in snapshot.blocks()):
             raise SystemExit("the rows are damaged")
 
 
@@ -222,10 +222,10 @@ def queries(count: int, dim: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(count, dim, generator=random), dim=1)
 
 
-def compacted(index: Index, archive: Archive) -> Cost:
+def time_compaction(index: Index, archive: Archive) -> Cost:
     """Every tenth photo is gone, and its row goes too."""
     folder = index.path
-    with ledgerfile.writing(folder / update.LEDGER) as writer:
+    with ledgerfile.open_writing(folder / update.LEDGER) as writer:
         shards = update.shards_of(folder, index._manifest, writer.generation())
         repair.verify(shards, writer)
         writer.commit(gone=[item.id for item in list(archive)[::10]])

@@ -44,7 +44,11 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         small = make(Path(folder) / "small", options.small, options.dim)
-        cost = {**machine.described(), **settings, "results": verification(small, queries, options)}
+        cost = {
+            **machine.describe_machine(),
+            **settings,
+            "results": verification(small, queries, options),
+        }
         if options.verification:
             write(options.out, {"verification": cost})
             return
@@ -66,7 +70,10 @@ def main() -> None:
         rows.append(row("recoseg, kept open", options.rows, again))
         one = run(lambda: index.search(queries[:1], options.k), options.repeats)
         rows.append(row("recoseg, one query", options.rows, one))
-    write(options.out, {**machine.described(), **settings, "results": rows, "verification": cost})
+    write(
+        options.out,
+        {**machine.describe_machine(), **settings, "results": rows, "verification": cost},
+    )
 
 
 def write(out: Path | None, data: dict[str, Any]) -> None:
@@ -107,7 +114,7 @@ def make(folder: Path, rows: int, dim: int) -> Path:
     manifest = Manifest("random", "0" * 64, dim, {}, archive, update.SHARD_ROWS)
     shards = update.shards_of(folder, manifest)
     random = torch.Generator().manual_seed(0)
-    with ledgerfile.writing(folder / update.LEDGER, create=True) as writer:
+    with ledgerfile.open_writing(folder / update.LEDGER, create=True) as writer:
         for first in range(0, rows, CHUNK):
             count = min(CHUNK, rows - first)
             vectors = torch.randn(count, dim, generator=random)

@@ -60,7 +60,7 @@ def main() -> None:
         rows.append(row(pixels, "released slice", released, truth, features))
         del truth, released
     if options.out:
-        facts = {**machine.described(), "images": options.images, "channels": CHANNELS}
+        facts = {**machine.describe_machine(), "images": options.images, "channels": CHANNELS}
         facts["seconds of the products alone"] = limits
         text = json.dumps({**facts, "rows": rows}, indent=1)
         options.out.write_text(text + "\n", encoding="utf-8")

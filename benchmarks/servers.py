@@ -74,17 +74,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         home = Path(folder)
         index, imported = make(home, options)
-        queries = clustered(options.queries, options.dim, seed=2)
+        queries = draw_clusters(options.queries, options.dim, seed=2)
         exact = index.search(queries, options.k)
         rows = [row("exact scan", index, queries, exact, 0.0, size_of(home / "x.index"))]
         for name, served, seconds, mib in sides(home, index, options):
             rows.append(row(name, served, queries, exact, seconds, mib))
     settings = {name: getattr(options, name) for name in ("rows", "dim", "queries", "k")}
     about = {"clusters": CLUSTERS, "spread": SPREAD, "import_rows_per_second": imported}
-    write(options.out, {**machine.described(), **settings, **about, "results": rows})
+    write(options.out, {**machine.describe_machine(), **settings, **about, "results": rows})
 
 
-def clustered(count: int, dim: int, seed: int) -> NDArray[np.float32]:
+def draw_clusters(count: int, dim: int, seed: int) -> NDArray[np.float32]:
     """(count, dim) unit vectors; the centres do not depend on the seed."""
     centres = np.random.default_rng(0).standard_normal((CLUSTERS, dim)).astype(np.float32)
     draw = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def clustered(count: int, dim: int, seed: int) -> NDArray[np.float32]:
 
 def make(home: Path, options: argparse.Namespace) -> tuple[Index, int]:
     """The index, and how many rows a second were imported into it."""
-    np.save(home / "v.npy", clustered(options.rows, options.dim, seed=1).astype(np.float16))
+    np.save(home / "v.npy", draw_clusters(options.rows, options.dim, seed=1).astype(np.float16))
     (home / "v.txt").write_text("".join(f"{n:07d}.jpg\n" for n in range(options.rows)))
     start = time.perf_counter()
     table, model = open_table(home / "v.npy"), StandIn(options.dim)
@@ -110,10 +110,10 @@ def sides(
 ) -> Iterator[tuple[str, Index, float, float]]:
     """Name, served index, seconds of its synchronisation and size of each server."""
     inverted_lists.FLAT_ROWS = options.rows + 1
-    flat, seconds = filled(FaissFolder(home / "flat"), index)
+    flat, seconds = fill(FaissFolder(home / "flat"), index)
     yield "faiss, flat fp16", flat, seconds, size_of(home / "flat")
     inverted_lists.FLAT_ROWS = 1
-    lists, seconds = filled(FaissFolder(home / "lists"), index)
+    lists, seconds = fill(FaissFolder(home / "lists"), index)
     for share in (64, 32, 16, 8):
         name = f"faiss, inverted lists, 1/{share} of them"
         yield name, probing(lists, share), seconds, size_of(home / "lists")
@@ -121,14 +121,14 @@ def sides(
     from tests.databases import postgres
 
     with postgres() as database:
-        graph, seconds = filled(PgVector(database.get_uri(), "x"), index)
+        graph, seconds = fill(PgVector(database.get_uri(), "x"), index)
         for nearest in (50, 100, 200, 400):
             pgvector.EF_SEARCH = (nearest, nearest)
             name = f"pgvector, HNSW, ef_search {nearest}"
             yield name, graph, seconds, relation_size(database.get_uri())
 
 
-def filled(server: VectorServer, index: Index) -> tuple[ServedIndex, float]:
+def fill(server: VectorServer, index: Index) -> tuple[ServedIndex, float]:
     start = time.perf_counter()
     sync(index, server, progress=False)
     return ServedIndex(index, server), time.perf_counter() - start
@@ -161,8 +161,8 @@ def row(
 ) -> dict[str, Any]:
     k = len(exact[0])
     index.search(queries[:5], k)  # what is read from the disk once is not measured
-    each = [timed(lambda q=query: index.search(q[None], k)) for query in queries]
-    together = min(timed(lambda: index.search(queries, k)) for _ in range(2))
+    each = [time_calls(lambda q=query: index.search(q[None], k)) for query in queries]
+    together = min(time_calls(lambda: index.search(queries, k)) for _ in range(2))
     found = index.search(queries, k)
     hits = [
         len({h.id for h in f} & {h.id for h in e}) / k for f, e in zip(found, exact, strict=True)
@@ -181,7 +181,7 @@ def row(
     return data
 
 
-def timed(function: Callable[[], Any]) -> float:
+def time_calls(function: Callable[[], Any]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start

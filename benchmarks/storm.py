@@ -45,7 +45,7 @@ def main() -> None:
     print(f"{total['kills']} kills, {total['damages']} damages:", json.dumps(bad))
     print("\n".join(notes))
     if options.out:
-        data = {**machine.described(), "seed": options.seed, "total": total, "bad": bad}
+        data = {**machine.describe_machine(), "seed": options.seed, "total": total, "bad": bad}
         text = json.dumps({**data, "verbs": rows, "notes": notes}, indent=1)
         options.out.write_text(text + "\n", encoding="utf-8")
     sys.exit(any(bad.values()))

@@ -58,15 +58,15 @@ def main() -> None:
     results: dict[str, Any] = {}
     for make in (material.msrc, material.camvid_train, material.voc):
         dataset = make(args.data)
-        results[dataset.name] = measured(dataset, bank, segmenters, args.every)
+        results[dataset.name] = measure(dataset, bank, segmenters, args.every)
         for sure, row in results[dataset.name]["rows"].items():
             print(f"{dataset.name:13} sure {sure:5} {row}", flush=True)
     if args.out is not None:
-        facts = {**machine.described(), "every": args.every, "concepts": len(bank)}
+        facts = {**machine.describe_machine(), "every": args.every, "concepts": len(bank)}
         (args.out / "sure.json").write_text(json.dumps({**facts, "sets": results}, indent=1) + "\n")
 
 
-def measured(
+def measure(
     dataset: Dataset, bank: ConceptBank, segmenters: dict[float | None, Segmenter], every: int
 ) -> dict[str, Any]:
     """Percent of the labelled pixels of every n-th photo."""

@@ -52,7 +52,7 @@ def main() -> None:
     for q, row in table.items():
         print(f"strictness {q:5} " + "  ".join(f"{name} {value}" for name, value in row.items()))
     if args.out is not None:
-        facts = {**machine.described(), "every": args.every}
+        facts = {**machine.describe_machine(), "every": args.every}
         args.out.write_text(json.dumps({**facts, "quantiles": table}, indent=1) + "\n")
 
 

@@ -49,14 +49,14 @@ def main() -> None:
     runs: dict[Path, list[list[float]]] = {args.old: [], args.new: []}
     for _ in range(ROUNDS):
         for source, found in runs.items():
-            found.append(measured(source, args.photos))
+            found.append(measure(source, args.photos))
     old, new = ([min(column) for column in zip(*found, strict=True)] for found in runs.values())
     units = (*(f"{way}, CPU s" for way in WAYS), "peak memory, MiB")
     for unit, before, after in zip(units, old, new, strict=True):
         print(f"{unit:20} {before:9.2f} {after:9.2f}  ratio {after / before:.2f}")
 
 
-def measured(source: Path, photos: Path) -> list[float]:
+def measure(source: Path, photos: Path) -> list[float]:
     """CPU seconds a photo of each way, and MiB."""
     environment = {**os.environ, "PYTHONPATH": str(source.resolve()), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(photos), NAMES]

@@ -62,7 +62,7 @@ def main() -> None:
     for n, row in rows.items():
         print(f"shortlist {n:>4}  " + "  ".join(f"{key} {value}" for key, value in row.items()))
     if args.out is not None:
-        facts = {**machine.described(), "photos": len(photos), "concepts": len(bank)}
+        facts = {**machine.describe_machine(), "photos": len(photos), "concepts": len(bank)}
         args.out.write_text(json.dumps({**facts, "shortlist": rows}, indent=1) + "\n")
 
 

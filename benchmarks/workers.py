@@ -34,14 +34,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
-    facts = machine.described()
+    facts = machine.describe_machine()
     jobs = list(scenes(args.photos))
     seconds: dict[int, list[float]] = {1: [], args.workers: []}
     sums: set[int] = set()
     for _ in range(args.rounds):
         for workers, times in seconds.items():
             began = time.perf_counter()
-            sums.add(sum(parallel_map(labelled, jobs, workers)))
+            sums.add(sum(parallel_map(label, jobs, workers)))
             times.append(time.perf_counter() - began)
     if len(sums) > 1:
         raise SystemExit("the labels depend on the number of workers")
@@ -69,7 +69,7 @@ def scenes(count: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
         yield scores, photo
 
 
-def labelled(job: tuple[torch.Tensor, np.ndarray]) -> int:
+def label(job: tuple[torch.Tensor, np.ndarray]) -> int:
     """A number that stands for the labels."""
     scores, photo = job
     labels = refine(scores, photo, LITE.crf).argmax(0)

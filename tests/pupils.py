@@ -87,7 +87,7 @@ def architecture(plan: Plan = PLAN, classes: int = len(NAMES)) -> Architecture:
 
 
 def network(plan: Plan = PLAN, seed: int = 0) -> Network:
-    return Network.initialised(architecture(plan), encoders.find_encoder(plan.encoder), seed)
+    return Network.initialise(architecture(plan), encoders.find_encoder(plan.encoder), seed)
 
 
 def student(seed: int = 0) -> Student:

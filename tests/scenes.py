@@ -11,7 +11,7 @@ from torch import Tensor
 from recoseg.baselines.learner import Classifier, Learner
 from recoseg.baselines.plan import Plan, preset
 from recoseg.baselines.training import LEARNERS
-from recoseg.baselines.views import Geometry, lay
+from recoseg.baselines.views import Geometry, warp
 from recoseg.evaluation import metrics
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ class Scenes:
 
     def view(self, photos: Sequence[int], which: int, epoch: int) -> Tensor:
         maps = torch.stack([self._features(n, which, epoch) for n in photos])
-        return lay(self.geometry(photos, epoch), maps, nearest=True) if which == 1 else maps
+        return warp(self.geometry(photos, epoch), maps, nearest=True) if which == 1 else maps
 
     def geometry(self, photos: Sequence[int], epoch: int) -> list[Geometry]:
         return [Geometry(flip=(photo + epoch) % 2 == 1) for photo in photos]
@@ -88,7 +88,7 @@ def learnt(
     plan = small(method, **changes)
     learner = LEARNERS[method](inputs, clusters or inputs.classes, plan, seed, CPU)
     for number in range(plan.rounds):
-        learner.play(number)
+        learner.run_round(number)
     return learner
 
 

@@ -178,7 +178,7 @@ def segment(home: Path) -> None:
 def look_at_results(home: Path) -> int:
     if not (home / "out/manifest.json").exists():
         return 0
-    known = manifest.finished(home / "out")
+    known = manifest.list_finished(home / "out")
     for labels in known.values():
         labels.check()
     return len(known)

@@ -26,7 +26,7 @@ def test_iic_depends_on_its_start_and_says_so():
     found = [learnt("iic", Scenes(), seed=seed, dim=64) for seed in (1, 2)]
     right = [scored(predicted(each, Scenes()), Scenes().labels, 4, 4).accuracy for each in found]
     assert right[0] >= 0.95 > right[1]
-    shares = [each.play(6)["largest cluster"] for each in found]
+    shares = [each.run_round(6)["largest cluster"] for each in found]
     assert shares[0] < 0.35 < shares[1]
 
 
@@ -58,7 +58,7 @@ def test_stego_draws_all_together_with_shifts_below_every_likeness():
 
 def test_stego_draws_nothing_together_with_shifts_above_every_likeness():
     apart = learnt("stego", Scenes(), shifts=(2, 2, 2), fresh=False)
-    assert (apart.play(6)["loss"]) >= 0  # no pair is attracted, so nothing is below 0
+    assert (apart.run_round(6)["loss"]) >= 0  # no pair is attracted, so nothing is below 0
     floor = accuracy("kmeans", Scenes())
     assert scored(predicted(apart, Scenes()), Scenes().labels, 4, 4).accuracy <= floor
 
@@ -106,7 +106,7 @@ def test_a_learner_goes_on_from_its_state_to_the_bit(method):
     state = {name: value.clone() for name, value in half.state().items()}
     rest = learnt(method, Scenes(), **short | {"rounds": 1})
     rest.load(state)
-    rest.play(2)
+    rest.run_round(2)
     for name, value in whole.state().items():
         assert torch.equal(value, rest.state()[name]), name
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from recoseg import datasets, evaluate
 from recoseg.baselines import features
 from recoseg.baselines.baseline import Baseline, supervision
-from recoseg.baselines.networks import Architecture, pyramid, started
+from recoseg.baselines.networks import Architecture, describe_pyramid, start_network
 from recoseg.baselines.photos import Photos
 from recoseg.baselines.plan import LABELS, preset
 from recoseg.baselines.rows import Rows
@@ -160,15 +160,15 @@ def test_the_floor_finds_colours_and_its_row_says_what_it_is(home, tmp_path, mon
 
 def test_the_published_figures_stand_beside_the_row_of_the_same_protocol(made):
     from recoseg.evaluation import published
-    from recoseg.evaluation.results import _printed
+    from recoseg.evaluation.results import _find_published
 
     stego, floor = (
         Rows({name: Baseline.open(made / f"{name}.baseline")}).systems[0]
         for name in ("stego", "kmeans")
     )
-    printed = _printed(stego, published.rows("cityscapes-27"))
+    printed = _find_published(stego, published.rows("cityscapes-27"))
     assert printed == {"accuracy": pytest.approx(0.732), "miou": pytest.approx(0.21)}
-    assert _printed(floor, published.rows("cityscapes-27")) is None
+    assert _find_published(floor, published.rows("cityscapes-27")) is None
 
 
 def test_the_verb_trains_and_evaluate_shows_its_row(home, tmp_path):
@@ -285,7 +285,7 @@ def test_the_feature_pyramid_of_resnet_18_is_trained_from_the_pixels(home, tmp_p
     plan = preset("picie", "paper").replace(encoder="random:resnet18", size=64, rounds=1, batch=4)
     out = tmp_path / "picie.baseline"
     made = train(plan, home / "images", 4, out, progress=False)
-    began = started(pyramid("random:resnet18", 128), "random:resnet18", 0)
+    began = start_network(describe_pyramid("random:resnet18", 128), "random:resnet18", 0)
     codes = began.eval()(torch.rand(1, 3, 64, 96))
     assert codes.shape == (1, 128, 16, 24)
     assert made.classifier.weight.shape == (4, 128)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from recoseg.baselines import iic, picie, primaps, spherical, stego
 from recoseg.baselines.neighbours import derangement, nearest
 from recoseg.baselines.plan import LABELS, PRESETS, Plan, preset
-from recoseg.baselines.views import Geometry, lay, recolour
+from recoseg.baselines.views import Geometry, recolour, warp
 from recoseg.errors import InputError
 from recoseg.evaluation import metrics
 from recoseg.similarity import unit
@@ -75,21 +75,21 @@ def test_iic_leaves_out_what_only_one_view_sees():
 
 
 def test_stego_of_equal_and_of_orthogonal_codes():
-    features = stego.likeness(noise(2, 8, 3, 3), noise(2, 8, 3, 3, seed=1))
+    features = stego.compare_cells(noise(2, 8, 3, 3), noise(2, 8, 3, 3, seed=1))
     mean = float(features.mean())
     for shift in (-0.2, 0.1, 0.7):
         same = stego.loss(features, torch.ones_like(features), shift)
         assert float(same) == pytest.approx(shift - mean, abs=1e-6)
         assert float(stego.loss(features, torch.zeros_like(features), shift)) == 0
         assert float(stego.loss(features, -torch.ones_like(features), shift)) == 0
-    assert float(stego.centred(features).mean()) == pytest.approx(mean, abs=1e-6)
+    assert float(stego.centre(features).mean()) == pytest.approx(mean, abs=1e-6)
 
 
 @pytest.mark.parametrize("shift", [0.1, 0.5, 0.9])
 def test_stego_of_two_blocks_with_ideal_codes(shift):
     """Half of the pairs are in one block and have F = 1, which centring leaves as it is."""
     blocks = F.one_hot(torch.tensor([[0, 0], [1, 1]])).movedim(-1, 0)[None].float()
-    features = stego.likeness(blocks, blocks)
+    features = stego.compare_cells(blocks, blocks)
     assert float(stego.loss(features, features, shift)) == pytest.approx(-(1 - shift) / 2)
 
 
@@ -269,26 +269,26 @@ def test_geometry_moves_photos_features_and_labels_alike():
     maps = F.interpolate(noise(4, 3, 4, 4), size=(16, 16), mode="bilinear")
     # An identity network commutes with geometry, whichever is first.
     torch.testing.assert_close(
-        lay(geometries, maps),
-        torch.stack([lay([g], m[None])[0] for g, m in zip(geometries, maps, strict=True)]),
+        warp(geometries, maps),
+        torch.stack([warp([g], m[None])[0] for g, m in zip(geometries, maps, strict=True)]),
     )
     labels = (maps[:, 0] > 0).long()
-    laid = lay(geometries, labels)
+    laid = warp(geometries, labels)
     assert laid.dtype == labels.dtype
     torch.testing.assert_close(
-        laid, lay(geometries, labels[:, None].float(), nearest=True)[:, 0].long()
+        laid, warp(geometries, labels[:, None].float(), nearest=True)[:, 0].long()
     )
-    assert float((lay(geometries, maps)[:, 0] > 0).eq(laid == 1).float().mean()) > 0.9
+    assert float((warp(geometries, maps)[:, 0] > 0).eq(laid == 1).float().mean()) > 0.9
 
 
 def test_a_flip_twice_and_the_whole_window_change_nothing():
     maps, labels = noise(2, 3, 6, 6), torch.randint(0, 99, (2, 6, 6))
     flip, whole = [Geometry(flip=True)] * 2, [Geometry()] * 2
-    torch.testing.assert_close(lay(flip, lay(flip, maps)), maps)
-    torch.testing.assert_close(lay(flip, maps), maps.flip(3))
-    torch.testing.assert_close(lay(whole, maps), maps)
-    assert torch.equal(lay(flip, labels), labels.flip(2))
-    assert torch.equal(lay(whole, labels), labels)
+    torch.testing.assert_close(warp(flip, warp(flip, maps)), maps)
+    torch.testing.assert_close(warp(flip, maps), maps.flip(3))
+    torch.testing.assert_close(warp(whole, maps), maps)
+    assert torch.equal(warp(flip, labels), labels.flip(2))
+    assert torch.equal(warp(whole, labels), labels)
 
 
 def test_views_are_drawn_from_their_numbers_alone():

@@ -99,6 +99,6 @@ def test_scores_are_capped_only_where_the_recipe_says_so():
 def test_all_classes_go_into_the_crf_unless_contenders_are_asked_for():
     scores = torch.rand(59, 8, 8, generator=torch.Generator().manual_seed(0))
     maps = ScoreMaps(None, scores)
-    assert decision.winning(maps, PAPER.contenders).tolist() == list(range(59))
-    assert len(decision.winning(maps, LITE.contenders)) <= 32
-    assert len(decision.winning(maps, 5)) == 5
+    assert decision.pick_contenders(maps, PAPER.contenders).tolist() == list(range(59))
+    assert len(decision.pick_contenders(maps, LITE.contenders)) <= 32
+    assert len(decision.pick_contenders(maps, 5)) == 5

@@ -99,7 +99,7 @@ def test_only_rows_that_are_asked_for_are_checked_and_each_block_once(built, mon
     index.vectors(rest)
     with pytest.raises(IndexDamaged):
         index.vectors(last)
-    monkeypatch.setattr(blocks, "sound", lambda *_: pytest.fail("checked again"))
+    monkeypatch.setattr(blocks, "is_sound", lambda *_: pytest.fail("checked again"))
     index.vectors(rest)
 
 
@@ -219,7 +219,7 @@ def test_an_old_index_is_read_as_it_is_and_gets_digests_at_its_next_update(built
     assert added(Index.open(built.path), model=model).unchanged == COUNT
     assert model.batches == []
     assert asked(Index.open(built.path)) == before
-    with ledgerfile.reading(built.path / update.LEDGER) as snapshot:
+    with ledgerfile.open_reading(built.path / update.LEDGER) as snapshot:
         assert sum(block.rows for block in snapshot.blocks()) == COUNT
         assert snapshot.seal() is not None
     flip(built.path / "shards" / "000002.f16", 5)
@@ -239,15 +239,15 @@ def test_what_an_older_version_appends_is_no_damage(built, photos):
         stream.write(bytes(32))
     assert len(Index.open(built.path).vectors(["new.png", "39.png"])) == 2
     added(Index.open(built.path))
-    with ledgerfile.reading(built.path / update.LEDGER) as snapshot:
+    with ledgerfile.open_reading(built.path / update.LEDGER) as snapshot:
         snapshot.check()
 
 
 def test_a_block_is_damaged_if_an_update_finds_it_so_before_it_appends(built, photos, monkeypatch):
     index = Index.open(built.path)
     paint(photos / "zz.png", "yellow", "red")
-    sound = blocks.sound
-    monkeypatch.setattr(blocks, "sound", lambda s, b: b.first == 0 and sound(s, b))
+    sound = blocks.is_sound
+    monkeypatch.setattr(blocks, "is_sound", lambda s, b: b.first == 0 and sound(s, b))
     with pytest.raises(IndexDamaged):
         added(index, model=Encoder())
 
@@ -258,7 +258,7 @@ class TestCompaction:
             for i in range(COUNT):
                 paint(photos / f"{i:02d}.png", COLOURS[(i + turn) % 5], "red", size=20 + i + turn)
             added(built, model=Encoder())
-        with ledgerfile.reading(built.path / update.LEDGER) as snapshot:
+        with ledgerfile.open_reading(built.path / update.LEDGER) as snapshot:
             assert snapshot.rows() <= 2 * COUNT
         fresh = Index.build(photos, photos.parent / "fresh", model=Encoder(), progress=False)
         assert fresh.hash == built.hash
@@ -274,7 +274,7 @@ class TestCompaction:
         before, mean = reader.search(query, 50), reader.mean()
         built.add(model=model, compact=True, progress=False)
         assert model.batches == []
-        with ledgerfile.reading(built.path / update.LEDGER) as snapshot:
+        with ledgerfile.open_reading(built.path / update.LEDGER) as snapshot:
             assert snapshot.rows() == COUNT - 10
             snapshot.check()
         stored = sum(path.stat().st_size for path in (built.path / "shards-1").iterdir())
@@ -306,7 +306,7 @@ class TestCompaction:
     def test_a_damaged_row_is_not_copied(self, built, photos):
         flip(built.path / "shards" / "000000.f16", 0)
         with (
-            ledgerfile.writing(built.path / update.LEDGER) as writer,
+            ledgerfile.open_writing(built.path / update.LEDGER) as writer,
             pytest.raises(IndexDamaged),
         ):
             compaction.compact(built.path, update.shards_of(built.path, built._manifest), writer)
@@ -329,7 +329,7 @@ def test_a_full_disk_does_not_suggest_to_delete_the_index(built, monkeypatch):
     full.sqlite_errorcode = sqlite3.SQLITE_FULL
     with (
         pytest.raises(RecosegError, match=r"make room or give permission.*work is kept") as caught,
-        ledgerfile.reading(built.path / update.LEDGER),
+        ledgerfile.open_reading(built.path / update.LEDGER),
     ):
         raise full
     assert not isinstance(caught.value, IndexDamaged)
@@ -353,7 +353,7 @@ class TestUnchanged:
         """A change within one tick of the file system's clock leaves no other trace."""
         settled(built)
         assert reads(built, monkeypatch) == []
-        with ledgerfile.writing(built.path / update.LEDGER) as writer, writer.change() as c:
+        with ledgerfile.open_writing(built.path / update.LEDGER) as writer, writer.change() as c:
             c.execute("UPDATE images SET read_ns = ctime_ns + 1000 WHERE id = '07.png'")
         assert reads(built, monkeypatch) == ["07.png"]
         assert reads(built, monkeypatch) == ["07.png"]  # the file is still young
@@ -361,7 +361,10 @@ class TestUnchanged:
 
 def settled(index: Index) -> None:
     """Let the photos have been written long before they were read."""
-    with ledgerfile.writing(index.path / update.LEDGER) as writer, writer.change() as connection:
+    with (
+        ledgerfile.open_writing(index.path / update.LEDGER) as writer,
+        writer.change() as connection,
+    ):
         connection.execute("UPDATE images SET read_ns = read_ns + 10000000000")
 
 

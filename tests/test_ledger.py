@@ -31,17 +31,17 @@ def record(writer, numbers, prefix=""):
 
 @pytest.fixture
 def path(tmp_path):
-    with ledgerfile.writing(tmp_path / NAME, create=True):
+    with ledgerfile.open_writing(tmp_path / NAME, create=True):
         pass
     return tmp_path / NAME
 
 
 @pytest.mark.parametrize("count", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 203])
 def test_the_ids_of_any_number_of_rows_are_found(path, count):
-    with ledgerfile.writing(path) as writer:
+    with ledgerfile.open_writing(path) as writer:
         record(writer, range(count))
         record(writer, range(count), prefix="copy ")
-    with ledgerfile.reading(path) as snapshot:
+    with ledgerfile.open_reading(path) as snapshot:
         found = snapshot.ids_at(range(count))
     assert found == {n: [f"{n:05d}", f"copy {n:05d}"] for n in range(count)}
 
@@ -51,7 +51,7 @@ def test_a_commit_that_fails_half_way_leaves_nothing(path):
         yield Item("new", 1, 1), digest(7)
         raise OSError("the disk went away")
 
-    with ledgerfile.writing(path) as writer:
+    with ledgerfile.open_writing(path) as writer:
         record(writer, [0, 1])
         writer.commit(skipped=[Skipped("odd", "unreadable")])
         before = state(writer)
@@ -60,7 +60,7 @@ def test_a_commit_that_fails_half_way_leaves_nothing(path):
         assert state(writer) == before
         record(writer, [2])
         assert writer.ids() == ["00000", "00001", "00002"]
-    with ledgerfile.reading(path) as snapshot:
+    with ledgerfile.open_reading(path) as snapshot:
         assert snapshot.skipped() == [Skipped("odd", "unreadable")]
         assert snapshot.ids() == ["00000", "00001", "00002"]
 
@@ -78,13 +78,13 @@ def state(snapshot):
 
 
 def test_a_reader_beside_a_writer_sees_what_lies_in_the_log_alone(path):
-    with ledgerfile.writing(path) as writer:
+    with ledgerfile.open_writing(path) as writer:
         record(writer, [0])
-        with ledgerfile.reading(path) as snapshot:
+        with ledgerfile.open_reading(path) as snapshot:
             assert snapshot.ids() == ["00000"]
             record(writer, [1])
             assert snapshot.ids() == ["00000"]
-        with ledgerfile.reading(path) as snapshot:
+        with ledgerfile.open_reading(path) as snapshot:
             assert snapshot.ids() == ["00000", "00001"]
 
 
@@ -92,7 +92,7 @@ def test_a_log_that_cannot_be_read_is_an_error_and_not_an_older_state(path, tmp_
     """On a read-only drive SQLite cannot open a log; without it the last commits would be lost."""
     drive = tmp_path / "drive"
     drive.mkdir()
-    with ledgerfile.writing(path) as writer:
+    with ledgerfile.open_writing(path) as writer:
         record(writer, [0])
         for file in (path, path.with_name(f"{NAME}-wal")):
             shutil.copy(file, drive / file.name)
@@ -105,7 +105,7 @@ def test_a_log_that_cannot_be_read_is_an_error_and_not_an_older_state(path, tmp_
 
     monkeypatch.setattr(sqlite3, "connect", connect)
     assert (drive / f"{NAME}-wal").stat().st_size
-    with pytest.raises(IndexDamaged, match="unable to open"), ledgerfile.reading(drive / NAME):
+    with pytest.raises(IndexDamaged, match="unable to open"), ledgerfile.open_reading(drive / NAME):
         pass
 
 
@@ -138,7 +138,7 @@ def test_every_query_is_tried():
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_query_holds_the_lock_from_its_beginning_to_its_last_row(path, query):
     """Threads share a snapshot, and SQLite's cursors of one connection must not interleave."""
-    with ledgerfile.writing(path) as writer:
+    with ledgerfile.open_writing(path) as writer:
         record(writer, range(3))
     with contextlib.closing(ledgerfile._connect(path, "ro")) as connection:
         snapshot = ledger.Snapshot(Watched(connection), path)

@@ -15,7 +15,7 @@ from tests.test_ledger import NAME, digest
 
 @pytest.fixture
 def writer(tmp_path):
-    with ledgerfile.writing(tmp_path / NAME, create=True) as writer:
+    with ledgerfile.open_writing(tmp_path / NAME, create=True) as writer:
         yield writer
 
 
@@ -43,7 +43,7 @@ def test_it_finds_what_was_committed_and_nothing_else(writer, monkeypatch, page,
         asked.reverse()
     known = Lookup(writer)
     for id in [*asked, *asked[:3]]:
-        found = known.seen(id)
+        found = known.find(id)
         assert (found is None) == (id not in held), id
         if found is not None:
             assert isinstance(found[1], Seen)
@@ -52,7 +52,7 @@ def test_it_finds_what_was_committed_and_nothing_else(writer, monkeypatch, page,
 
 def test_an_empty_ledger_knows_nothing(writer):
     known = Lookup(writer)
-    assert [known.seen(id) for id in ("a", "b", "a")] == [None] * 3
+    assert [known.find(id) for id in ("a", "b", "a")] == [None] * 3
 
 
 def test_files_in_order_take_one_question_a_page(writer, monkeypatch):
@@ -63,6 +63,6 @@ def test_files_in_order_take_one_question_a_page(writer, monkeypatch):
         writer, "seen_from", lambda id, count: (questions.append(id), seen_from(id, count))[1]
     )
     known = Lookup(writer)
-    assert all(known.seen(f"{n:03d}") for n in range(100))
-    assert all(known.seen(f"{n:03d}x") is None for n in range(99, 200))
+    assert all(known.find(f"{n:03d}") for n in range(100))
+    assert all(known.find(f"{n:03d}x") is None for n in range(99, 200))
     assert len(questions) <= 12

@@ -11,7 +11,7 @@ import torch
 
 from recoseg.errors import InputError
 from recoseg.student import onnx as exporting
-from recoseg.student.deeplab import fitted
+from recoseg.student.deeplab import stretch_to_fit
 from recoseg.student.student import TILING
 from tests import pupils
 
@@ -57,7 +57,7 @@ def test_what_cannot_be_exported_is_told(made, tmp_path):
 @pytest.mark.parametrize("size", [(480, 2000), (2000, 900), (360, 480), (50, 3000), (1, 1)])
 @pytest.mark.parametrize("short_side", [0, 512])
 def test_photos_to_compare_on_are_seen_in_one_piece(size, short_side):
-    image = exporting._limited(np.zeros((*size, 3), np.uint8), short_side)
+    image = exporting._limit_size(np.zeros((*size, 3), np.uint8), short_side)
     assert min(image.shape[:2]) == min(*size, 480)
-    seen = fitted(torch.zeros(1, 3, *image.shape[:2]), short_side)
+    seen = stretch_to_fit(torch.zeros(1, 3, *image.shape[:2]), short_side)
     assert max(seen.shape[-2:]) <= TILING.side

@@ -103,7 +103,7 @@ def test_rates_fall_to_one_millionth_and_no_further():
 
 
 def network(plan, classes=3):
-    return Network.initialised(
+    return Network.initialise(
         pupils.architecture(plan, classes), encoders.find_encoder(plan.encoder), 0
     )
 
@@ -113,7 +113,7 @@ def test_the_head_is_the_published_one():
         pupils.architecture(), channels=32, dropout=PAPER.dropout, head="published"
     )
     usual = Network(dataclasses.replace(made, head="smp"))
-    ours = Network.initialised(made, encoders.find_encoder(pupils.PLAN.encoder), 0)
+    ours = Network.initialise(made, encoders.find_encoder(pupils.PLAN.encoder), 0)
     gone = {name for name, _ in usual.named_parameters()} - {n for n, _ in ours.named_parameters()}
     # A separable convolution, depthwise and pointwise, and its norm.
     assert gone == {

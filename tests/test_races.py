@@ -169,7 +169,7 @@ def test_one_of_many_segmenters_works(photos, tmp_path):
         list(batch.run(inputs.gather([photos]), Slow(), tmp_path / "out", {"names": []}, False))
 
     assert sorted(race(work)) == ["done"] + ["refused"] * (RACERS - 1)
-    assert len(manifest.finished(tmp_path / "out")) == 12
+    assert len(manifest.list_finished(tmp_path / "out")) == 12
 
 
 def test_one_of_many_students_is_trained(tmp_path):

@@ -237,16 +237,16 @@ def test_published_rows_stand_apart_from_ours(folder, tmp_path):
     source = tmp_path / "published.json"
     rows = [{"system": "MDC*", "group": "zero-shot", "accuracy": None, "miou": 7.0}]
     source.write_text(json.dumps({"source": "the paper", "Street-27": rows}))
-    found = reportfile.published("street 27", source=source)
+    found = reportfile.find_published("street 27", source=source)
     assert found == (PublishedRow(system="MDC*", group="zero-shot", accuracy=None, miou=7.0),)
-    assert reportfile.published("cows", "STREET27", source) == found
-    assert reportfile.published("cows", source=source) == ()
-    assert reportfile.published("street 27", source=tmp_path / "absent.json") == ()
+    assert reportfile.find_published("cows", "STREET27", source) == found
+    assert reportfile.find_published("cows", source=source) == ()
+    assert reportfile.find_published("street 27", source=tmp_path / "absent.json") == ()
 
 
 def test_published_rows_are_marked_as_the_paper_s(folder, monkeypatch):
     rows = (PublishedRow(system="MDC*", group="zero-shot", accuracy=None, miou=7.0),)
-    monkeypatch.setattr(reportfile, "published", lambda *_: rows)
+    monkeypatch.setattr(reportfile, "find_published", lambda *_: rows)
     page = Page(html(folder, everything()))
     assert page.row("MDC*") == ["\N{EN DASH}", "7.0"]
     assert "Published in the paper: zero-shot" in page.text

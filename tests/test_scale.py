@@ -31,14 +31,14 @@ PHOTOS = {
 
 def test_every_figure_of_the_page_is_that_of_the_result():
     text = scale_page.PAGE.read_text(encoding="utf-8")
-    assert scale_page.filled(text, DATA) == text
+    assert scale_page.fill_tables(text, DATA) == text
     changed = json.loads(json.dumps(DATA))
     changed["plan"][1]["index_bytes"] *= 2
-    assert scale_page.filled(text, changed) != text
+    assert scale_page.fill_tables(text, changed) != text
 
 
 def test_what_follows_from_the_measurements_follows():
-    derived = scale_plan.derived(DATA["results"], DATA["files"])
+    derived = scale_plan.derive(DATA["results"], DATA["files"])
     assert json.loads(json.dumps(derived)) == {name: DATA[name] for name in derived}
 
 

@@ -175,7 +175,7 @@ def test_the_tiled_map_of_a_repeated_cell_has_no_seams(encoder):
     image = np.tile(noise(32, 32), (40, 47, 1))
     score = scorer(encoder=encoder())
     whole, _ = score._encode(images.to_tensor(image)[None])
-    for tiled, expected in zip(score._tiled(image), whole, strict=True):
+    for tiled, expected in zip(score._encode_tiles(image), whole, strict=True):
         assert tiled.shape == expected.shape
         assert torch.allclose(tiled, expected, atol=1e-5)
 
@@ -183,7 +183,7 @@ def test_the_tiled_map_of_a_repeated_cell_has_no_seams(encoder):
 def test_tiles_are_put_where_they_were_cut():
     image, score = noise(1280, 1312), scorer()
     whole, _ = score._encode(images.to_tensor(image)[None])
-    for tiled, expected in zip(score._tiled(image), whole, strict=True):
+    for tiled, expected in zip(score._encode_tiles(image), whole, strict=True):
         assert torch.allclose(tiled, expected, atol=1e-5)
 
 
@@ -208,7 +208,7 @@ def test_a_stride_that_does_not_divide_a_tile_leaves_no_gap():
 
 def test_what_a_network_makes_of_a_tiles_border_is_faded_out():
     image = np.full((1280, 1280, 3), COLOURS["red"], np.uint8)
-    tiled = scorer(dense=Positional())._tiled(image)[1]
+    tiled = scorer(dense=Positional())._encode_tiles(image)[1]
     steps = max(tiled.diff(dim=1).abs().max(), tiled.diff(dim=2).abs().max())
     alone = scorer(dense=Positional())._encode(images.to_tensor(image[:TILE, :TILE])[None])[0][1]
     jump = (alone[:, -1] - alone[:, 0]).abs().max()
@@ -225,7 +225,7 @@ def test_tiles_are_used_for_large_images_alone_and_added_to_the_whole():
     maps = score(image)
     assert toy.shapes == [(1, 3, 64, 66)] + [(1, 3, TILE, TILE)] * 9
     mean = (upsample(score._encode(score._whole(image, 1))[0][0][None], (160, 164))[0]
-            + score._tiled(image)[0]) / 2  # fmt: skip
+            + score._encode_tiles(image)[0]) / 2  # fmt: skip
     assert torch.allclose(maps.language, torch.sigmoid(10 * mean), atol=1e-6)
 
 
@@ -243,7 +243,7 @@ def test_long_large_strips_have_a_bounded_number_of_tiles():
     toy = Counted()
     score = scorer(dense=toy, references=False)
     image = np.broadcast_to(np.uint8(90), (1280, 14_000, 3))
-    assert score._tiled(np.ascontiguousarray(image))[0].shape == (3, 160, LONGEST * 160)
+    assert score._encode_tiles(np.ascontiguousarray(image))[0].shape == (3, 160, LONGEST * 160)
     assert len(toy.shapes) == 3 * 21
 
 

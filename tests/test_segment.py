@@ -20,9 +20,9 @@ from recoseg.recipe import CRF, LITE, Recipe
 from recoseg.segmenting.decision import (
     WORKING_PIXELS,
     median_scores,
+    pick_contenders,
     pick_winners,
     probability,
-    winning,
     working_size,
 )
 from recoseg.segmenting.segmenter import Segmenter
@@ -396,7 +396,7 @@ def test_candidates_are_the_largest_winners_anddecided_as_all_do_where_one_of_th
     image = np.kron(image[::8, ::8], np.ones((8, 8, 1), np.uint8))
     segment = segmenter([f"thing {i}" for i in range(150)], refine=False)
     maps = segment.scorer(image)
-    chosen = winning(maps, LITE.contenders).tolist()
+    chosen = pick_contenders(maps, LITE.contenders).tolist()
     assert chosen == sorted(set(chosen))
     assert 0 < len(chosen) <= LITE.contenders
     all_of_them = maps.at((96, 96)).argmax(dim=0).numpy()
@@ -412,7 +412,7 @@ def test_candidates_are_the_largest_winners_anddecided_as_all_do_where_one_of_th
 def test_candidates_of_a_small_bank_are_all():
     segment = segmenter([f"thing {i}" for i in range(LITE.contenders)])
     maps = segment.scorer(photo("red", "red"))
-    assert winning(maps, LITE.contenders).tolist() == list(range(LITE.contenders))
+    assert pick_contenders(maps, LITE.contenders).tolist() == list(range(LITE.contenders))
 
 
 def test_a_bank_of_more_than_256_concepts_has_16_bit_labels():

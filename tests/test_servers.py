@@ -98,7 +98,7 @@ def test_the_protocol_gives_ids_and_cosines(index, address):
 
 def server_held(server, index):
     with server.session(index.dim, index.fingerprint, len(index), lambda n: directions(n)):
-        return list(server.held())
+        return list(server.list_images())
 
 
 def test_k_beyond_the_index_gives_all_and_excluded_ids_are_passed_over(index, address):

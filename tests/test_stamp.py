@@ -108,7 +108,7 @@ def test_a_damaged_ledger_gets_no_note(built, ledger, note):
         connection.execute("DELETE FROM images WHERE id = 'red.png'")
     connection.close()
     before = note.read_bytes()
-    with ledgerfile.writing(ledger) as writer:
+    with ledgerfile.open_writing(ledger) as writer:
         writer.commit(skipped=[Skipped("odd.png", "unreadable")])
     assert note.read_bytes() == before
     with pytest.raises(IndexDamaged, match="does not say what was written"):
@@ -126,19 +126,19 @@ def test_damage_while_the_writer_looks_gets_no_note(built, ledger, note, monkeyp
 
     monkeypatch.setattr(Snapshot, "check", damaged)
     before = note.read_bytes()
-    with ledgerfile.writing(ledger) as writer:
+    with ledgerfile.open_writing(ledger) as writer:
         writer.commit(skipped=[Skipped("odd.png", "unreadable")])
     assert note.read_bytes() == before
 
 
 def test_what_is_in_the_log_alone_is_looked_at(tmp_path, looks):
     path = tmp_path / NAME
-    with ledgerfile.writing(path, create=True) as writer:
+    with ledgerfile.open_writing(path, create=True) as writer:
         record(writer, range(3))
     looks.clear()
-    with ledgerfile.writing(path) as writer:
+    with ledgerfile.open_writing(path) as writer:
         record(writer, range(3, 6))
-        with ledgerfile.reading(path) as snapshot:
+        with ledgerfile.open_reading(path) as snapshot:
             stamp.check(snapshot)
             assert snapshot.size() == 6
         assert looks == [path]
@@ -146,18 +146,18 @@ def test_what_is_in_the_log_alone_is_looked_at(tmp_path, looks):
 
 def test_a_writer_that_fails_leaves_the_old_note_which_then_holds_for_nothing(tmp_path, looks):
     path = tmp_path / NAME
-    with ledgerfile.writing(path, create=True) as writer:
+    with ledgerfile.open_writing(path, create=True) as writer:
         record(writer, range(3))
     looks.clear()
 
     def killed():
-        with ledgerfile.writing(path) as writer:
+        with ledgerfile.open_writing(path) as writer:
             record(writer, range(3, 6))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         killed()
-    with ledgerfile.reading(path) as snapshot:
+    with ledgerfile.open_reading(path) as snapshot:
         stamp.check(snapshot)
         assert snapshot.row_of(digest(5)) == 5
     assert looks == [path]
@@ -168,7 +168,7 @@ def test_a_disk_without_room_for_the_note_loses_nothing_else(built, ledger, note
         raise ledgerfile.RecosegError(f"{path} cannot be written")
 
     monkeypatch.setattr(stamp.durable, "write", full)
-    with ledgerfile.writing(ledger) as writer:
+    with ledgerfile.open_writing(ledger) as writer:
         writer.commit(skipped=[Skipped("odd.png", "unreadable")])
     monkeypatch.undo()
     assert len(ask(built)[0]) == 3

@@ -14,7 +14,7 @@ from recoseg.models import encoders
 from recoseg.segmenting.tiling import Tiling
 from recoseg.student import student as module
 from recoseg.student import studentfile
-from recoseg.student.deeplab import Architecture, Network, fitted
+from recoseg.student.deeplab import Architecture, Network, stretch_to_fit
 from recoseg.student.student import TILING, Student
 from tests import pupils
 
@@ -43,7 +43,7 @@ def test_a_result_has_the_image_s_size_and_probable_labels(made, size):
 def test_labels_are_the_argmax_of_the_plain_network(made):
     """Without folding, tiles and bands: the slow way."""
     image = noise(40, 70)
-    pixels = fitted(torch.from_numpy(image).permute(2, 0, 1)[None] / 255, 0)
+    pixels = stretch_to_fit(torch.from_numpy(image).permute(2, 0, 1)[None] / 255, 0)
     assert pixels.shape == (1, 3, 32, 64)
     with torch.no_grad():
         maps = made._network.eval()(pixels).softmax(1)
@@ -65,7 +65,7 @@ def test_labels_are_the_argmax_of_the_plain_network(made):
     ],
 )
 def test_what_the_network_sees(size, short_side, seen):
-    assert tuple(fitted(torch.zeros(1, 3, *size), short_side).shape[-2:]) == seen
+    assert tuple(stretch_to_fit(torch.zeros(1, 3, *size), short_side).shape[-2:]) == seen
 
 
 def test_tiles_of_a_constant_image_agree_with_one_pass(made, monkeypatch):
@@ -174,7 +174,7 @@ def test_lite2_is_the_network_whose_weights_are_installed():
     timms = timm.create_model(found.name, features_only=True).eval()
     found.initialise(timms)
     built = Architecture(found.name, 16, 8, 0.0, 2, found.mean, found.std)
-    ours = Network.initialised(built, found, 0).eval()
+    ours = Network.initialise(built, found, 0).eval()
     pixels = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
         for mine, theirs in zip(ours.encoder(pixels)[1:5], timms(pixels)[:4], strict=True):
@@ -194,7 +194,7 @@ def test_weights_of_a_file_are_loaded_and_named(tmp_path):
     safetensors.torch.save_file(model.state_dict(), tmp_path / "w.safetensors")
     found = encoders.find_encoder(f"timm:test_efficientnet/{tmp_path / 'w.safetensors'}")
     assert found.origin == "the file w.safetensors"
-    network = Network.initialised(pupils.architecture(), found, 0)
+    network = Network.initialise(pupils.architecture(), found, 0)
     assert torch.equal(network.encoder.model.conv_stem.weight, model.conv_stem.weight)
 
 
@@ -206,7 +206,7 @@ def test_weights_that_are_absent_or_foreign_stop_it(tmp_path):
             encoders.find_encoder(f"timm:test_efficientnet/{tmp_path / name}")
     foreign = encoders.find_encoder(f"timm:test_efficientnet/{tmp_path / 'other.safetensors'}")
     with pytest.raises(MissingWeights, match="lacks"):
-        Network.initialised(pupils.architecture(), foreign, 0)
+        Network.initialise(pupils.architecture(), foreign, 0)
 
 
 def test_published_weights_that_are_absent_are_told_offline(tmp_path, monkeypatch):

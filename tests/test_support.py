@@ -28,7 +28,7 @@ def problem(n, d, h, w, seed, common=0.5):
 def test_screened_has_the_maxima_of_the_literal_oracle(shape, weighted):
     features, weights = problem(*shape)
     weights = weights if weighted else None
-    got = support.screened(features, weights, None).flatten(1)
+    got = support.screen_scores(features, weights, None).flatten(1)
     exact = oracle.scores(features.double(), None if weights is None else weights.double())
     torch.testing.assert_close(got.amax(1).double(), exact.flatten(1).amax(1), atol=1e-6, rtol=0)
     assert torch.equal(
@@ -57,7 +57,7 @@ def test_a_few_heavy_pixels_do_not_narrow_the_bound():
         features = centre + 0.2 * torch.randn(4, 128, 12, 12, generator=generator)
         weights = torch.full((4, 12, 12), 1e-4)
         weights[:, 6, 6] = 1
-        got = support.screened(features, weights, None).flatten(1)
+        got = support.screen_scores(features, weights, None).flatten(1)
         exact = support.scores(features, weights, None, torch.float64).flatten(1)
         torch.testing.assert_close(got.amax(1), exact.amax(1), atol=1e-6, rtol=0)
         assert torch.equal(got.argmax(1), exact.argmax(1))
@@ -72,14 +72,14 @@ def test_only_the_candidates_are_scored_again(monkeypatch):
         "_some",
         lambda p, o, chosen: counted.append(int(chosen.sum())) or again(p, o, chosen),
     )
-    support.screened(features, weights, None)
+    support.screen_scores(features, weights, None)
     assert 6 <= counted[0] < 6 * 64 / 2
 
 
 def test_pixels_that_are_all_alike_are_scored_in_full_precision():
     features = torch.ones(3, 5, 4, 4)
     torch.testing.assert_close(
-        support.screened(features, None, None), torch.ones(3, 4, 4), atol=1e-6, rtol=0
+        support.screen_scores(features, None, None), torch.ones(3, 4, 4), atol=1e-6, rtol=0
     )
 
 
@@ -87,7 +87,7 @@ def test_pixels_that_are_all_alike_are_scored_in_full_precision():
 def test_cosegment_by_screening_finds_the_same_seeds_as_float32(monkeypatch, block):
     features, weights = problem(9, 48, 7, 5, 3, common=0.8)
     plain = cosegment(features, weights, dtype=torch.float32)
-    monkeypatch.setattr(support, "screens", lambda features: True)
+    monkeypatch.setattr(support, "is_screening_faster", lambda features: True)
     got = cosegment(features, weights, block=block)
     assert torch.equal(got.seeds, plain.seeds)
     torch.testing.assert_close(got.support, plain.support, atol=1e-6, rtol=0)
@@ -95,8 +95,8 @@ def test_cosegment_by_screening_finds_the_same_seeds_as_float32(monkeypatch, blo
 
 
 def test_double_precision_and_small_problems_are_not_screened():
-    assert not support.screens(torch.zeros(2, 3, 4, 4))
-    assert not support.screens(torch.zeros(20, 3, 40, 40, dtype=torch.float64))
+    assert not support.is_screening_faster(torch.zeros(2, 3, 4, 4))
+    assert not support.is_screening_faster(torch.zeros(20, 3, 40, 40, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7])
@@ -107,7 +107,7 @@ def test_tiles_smaller_than_an_image_change_nothing(monkeypatch, block):
     tiled = support.scores(features, weights, block, torch.float64)
     torch.testing.assert_close(tiled, whole, atol=1e-7, rtol=0)
     torch.testing.assert_close(
-        support.screened(features, weights, block), whole.float(), atol=0.02, rtol=0
+        support.screen_scores(features, weights, block), whole.float(), atol=0.02, rtol=0
     )
 
 

@@ -150,4 +150,4 @@ def test_patterns_find_what_glob_finds(tmp_path):
         given = f"{tmp_path}/{pattern}"
         found = glob.glob(given, recursive=True)  # noqa: PTH207
         wanted = {path for path in found if Path(path).is_file()}
-        assert set(walking.matching(given, lambda *_: None)) == wanted, pattern
+        assert set(walking.match_files(given, lambda *_: None)) == wanted, pattern

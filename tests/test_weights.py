@@ -129,7 +129,7 @@ class TestPlaces:
 
     def test_our_own_folder_holds_what_no_hub_has(self, tmp_path):
         published = PublishedWeights(SIN, url="https://example.org/a/weights.pth")
-        assert published.cached() is None
+        assert published.find_cached() is None
         (tmp_path / "own").mkdir()
         (tmp_path / "own" / "weights.pth").touch()
         assert published.find() == tmp_path / "own" / "weights.pth"
@@ -140,8 +140,8 @@ class TestPlaces:
         (clip / "RN50.pt").write_bytes(b"weights")
         known = hashlib.sha256(b"weights").hexdigest()
         url = "https://example.org/RN50.pt"
-        assert PublishedWeights("x", url=url, sha256=known).cached() == clip / "RN50.pt"
-        assert PublishedWeights("x", url=url, sha256="0" * 64).cached() is None
+        assert PublishedWeights("x", url=url, sha256=known).find_cached() == clip / "RN50.pt"
+        assert PublishedWeights("x", url=url, sha256="0" * 64).find_cached() is None
 
     def test_open_clip_s_table_gives_digests_and_repositories(self):
         published = cliptable.publication(registry.identify("RN50x16"))

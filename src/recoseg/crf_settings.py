@@ -41,7 +41,7 @@ class CRF:
             if getattr(self, name) < 0:
                 raise RecipeError(f"{name} must not be negative, not {getattr(self, name)!r}.")
 
-    def tuned(self, strength: float = 1.0, temperature: float | None = None) -> CRF:
+    def with_strength(self, strength: float = 1.0, temperature: float | None = None) -> CRF:
         """With both kernels' weights multiplied, by 0 to 100, and another temperature if given.
 
         A strength of 0 leaves the softmax of the scores as it is.

@@ -94,10 +94,10 @@ class Baseline:
             ImageError: it cannot be read.
         """
         pixels = images.read(image)
-        other = self.prepared(pixels, mirrored=True) if self.plan.mirror else None
-        return self.decide(pixels, self.scores(self.prepared(pixels), other)[0])
+        other = self.prepare(pixels, mirrored=True) if self.plan.mirror else None
+        return self.decide(pixels, self.scores(self.prepare(pixels), other)[0])
 
-    def prepared(self, image: RGB, mirrored: bool = False) -> Tensor:
+    def prepare(self, image: RGB, mirrored: bool = False) -> Tensor:
         """The network's inputs (1, c, h, w) of a uint8 (H, W, 3) image; slow if they are features.
 
         Baselines of equal ``inputs_key`` have equal inputs.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recoseg.baselines.learner import Classifier, Figures, Learner
-from recoseg.baselines.views import lay
+from recoseg.baselines.views import warp
 
 COLLAPSED = 0.9
 _HEADS = ("over", "final")
@@ -79,7 +79,7 @@ class IIC(Learner):
             classify(self.network(self.inputs.view(photos, which, epoch).to(self.device)))
             for which in (1, 2)
         )
-        return first, lay(self.inputs.geometry(photos, epoch), second)
+        return first, warp(self.inputs.geometry(photos, epoch), second)
 
 
 def joint(first: Tensor, second: Tensor, reach: int, mask: Tensor | None = None) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from recoseg.baselines.features import Extractor
 from recoseg.baselines.photos import Photos
-from recoseg.baselines.views import Geometry, lay, recolour
+from recoseg.baselines.views import Geometry, recolour, warp
 from recoseg.io import durable
 from recoseg.io.progress import Progress, reporting
 
@@ -83,7 +83,7 @@ class Pixels:
         """Float (B, 3, S, S) in [0, 1]."""
         pixels = [recolour(self.photos.read(n), self.seed, n, epoch, which) for n in photos]
         batch = torch.stack(pixels).float().div_(255)
-        return lay(self.geometry(photos, epoch), batch) if which == 1 else batch
+        return warp(self.geometry(photos, epoch), batch) if which == 1 else batch
 
     def geometry(self, photos: Sequence[int], epoch: int) -> list[Geometry]:
         """Drawn from seed, photo and epoch."""
@@ -126,7 +126,7 @@ class Features:
         jobs: list[tuple[str, Made]] = [("plain", self.pixels.plain)]
         for draw in range(self.draws):
             for which in views:
-                jobs.append((self._name(which, draw), _viewed(self.pixels, which, draw)))
+                jobs.append((self._name(which, draw), _warp_view(self.pixels, which, draw)))
         chunks = range(0, self.count, CHUNK)
         with reporting("making features", len(jobs) * len(chunks), progress) as advance:
             for name, make in jobs:
@@ -170,5 +170,5 @@ class Features:
         return torch.from_numpy(np.stack(rows))
 
 
-def _viewed(pixels: Any, which: int, draw: int) -> Made:
+def _warp_view(pixels: Any, which: int, draw: int) -> Made:
     return lambda photos: pixels.view(photos, which, draw)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from recoseg.baselines import spherical
 from recoseg.baselines.learner import Classifier, Learner, pixels
 from recoseg.baselines.spherical import assign, cluster_batches
-from recoseg.baselines.views import lay
+from recoseg.baselines.views import warp
 from recoseg.similarity import unit
 
 # Of an epoch's labels; the clusters of the result have more starts.
@@ -45,15 +45,15 @@ class Labelling(Learner):
             self.network.weight.copy_(torch.eye(*self.network.weight.shape[:2])[:, :, None, None])
             self.network.bias.zero_()  # type: ignore[union-attr]
 
-    def viewed(self, photos: list[int], which: int, epoch: int) -> Tensor:
+    def encode_view(self, photos: list[int], which: int, epoch: int) -> Tensor:
         """Unit codes (B, d, h, w) of a view, of both views in the geometry of view 1."""
         codes = self.codes(self.inputs.view(photos, which, epoch))
         if which == 1:
             return codes
-        return unit(lay(self.inputs.geometry(photos, epoch), codes), dim=1)
+        return unit(warp(self.inputs.geometry(photos, epoch), codes), dim=1)
 
     @torch.no_grad()
-    def labelled(self, which: int, clusters: int, epoch: int) -> Labels:
+    def label_view(self, which: int, clusters: int, epoch: int) -> Labels:
         """A clustering of a view, and every cell labelled by it.
 
         The network is in the mode it is used in, for clustering and labelling alike.
@@ -61,9 +61,9 @@ class Labelling(Learner):
         self.network.eval()
 
         def codes(photos: list[int]) -> Tensor:
-            return self.viewed(photos, which, epoch)
+            return self.encode_view(photos, which, epoch)
 
-        centroids = self.clustered(codes, clusters, 2 * epoch + which, RESTARTS)
+        centroids = self.cluster_codes(codes, clusters, 2 * epoch + which, RESTARTS)
         maps = []
         for photos in self.in_order():
             found = codes(photos)
@@ -72,7 +72,7 @@ class Labelling(Learner):
         self.network.train()
         return Labels(centroids, torch.cat(maps))
 
-    def clustered(
+    def cluster_codes(
         self, codes: Codes, clusters: int, draw: int, restarts: int = spherical.RESTARTS
     ) -> Tensor:
         """Centroids (K, d) of the codes of all photos."""
@@ -85,7 +85,7 @@ class Labelling(Learner):
     def result(self) -> Classifier:
         """A fresh clustering of the photos as they are."""
         self.network.eval()
-        found = self.clustered(
+        found = self.cluster_codes(
             lambda photos: self.codes(self.inputs.plain(photos)), self.clusters, 0
         )
         return Classifier(found.cpu())

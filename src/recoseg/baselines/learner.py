@@ -63,7 +63,9 @@ class Learner(abc.ABC):
         self.inputs, self.clusters, self.plan, self.seed = inputs, clusters, plan, seed
         self.device = device
         self.architecture = self._architecture()
-        self.network: nn.Module = networks.started(self.architecture, plan.encoder, seed).to(device)
+        self.network: nn.Module = networks.start_network(self.architecture, plan.encoder, seed).to(
+            device
+        )
         self.extra: dict[str, Tensor] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
@@ -82,7 +84,7 @@ class Learner(abc.ABC):
     def result(self) -> Classifier:
         """The clusters of the trained network."""
 
-    def play(self, number: int) -> Figures:
+    def run_round(self, number: int) -> Figures:
         """``round`` with randomness of its own; TrainingError if the network is lost."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + number)
@@ -143,7 +145,7 @@ class Learner(abc.ABC):
 
     def _architecture(self) -> Architecture:
         if self.plan.network == "pyramid":
-            return networks.pyramid(self.plan.encoder, self.plan.dim)
+            return networks.describe_pyramid(self.plan.encoder, self.plan.dim)
         if self.plan.network == "shallow":
             return Architecture("shallow", 3, self.plan.dim)
         kind = self.head()

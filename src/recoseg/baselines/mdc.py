@@ -22,14 +22,14 @@ class MDC(Labelling):
 
     def round(self, number: int) -> Figures:
         """Cluster, then learn to predict the clusters."""
-        taught = self.labelled(VIEW, self.clusters, number)
+        taught = self.label_view(VIEW, self.clusters, number)
         weight = (_DEVIATION * torch.randn(self.clusters, self.plan.dim)).to(self.device)
         bias = torch.zeros(self.clusters, device=self.device)
         classifier = [weight.requires_grad_(), bias.requires_grad_()]
         teacher = torch.optim.Adam(classifier, lr=self.plan.rate)
         losses = []
         for photos in self.batches(number):
-            codes = self.viewed(photos, VIEW, number)
+            codes = self.encode_view(photos, VIEW, number)
             teacher.zero_grad(set_to_none=True)
             losses.append(self.optimise(_loss(codes, taught.labels[photos], weight, bias)))
             teacher.step()

@@ -78,7 +78,7 @@ class Architecture:
         return Pyramid(Backbone(self.encoder, self.mean, self.std, STRIDES), self.dim)
 
 
-def started(architecture: Architecture, encoder: str, seed: int) -> nn.Module:
+def start_network(architecture: Architecture, encoder: str, seed: int) -> nn.Module:
     """A network to be trained: random, the same for a seed, but for the encoder of a pyramid.
 
     Raises:
@@ -92,7 +92,7 @@ def started(architecture: Architecture, encoder: str, seed: int) -> nn.Module:
     return network
 
 
-def pyramid(encoder: str, dim: int) -> Architecture:
+def describe_pyramid(encoder: str, dim: int) -> Architecture:
     """Of a trained encoder, as ``recoseg.models.encoders`` names it."""
     found = encoders.find_encoder(encoder)
     return Architecture("pyramid", 3, dim, found.name, found.mean, found.std)

@@ -29,10 +29,10 @@ class PiCIE(Labelling):
         finer = self.plan.second(self.clusters)
         counts = [self.clusters, finer] if finer else [self.clusters]
         weights = balance(self.clusters, finer) if finer else (1.0,)
-        taught = [[self.labelled(view, count, number) for view in VIEWS] for count in counts]
+        taught = [[self.label_view(view, count, number) for view in VIEWS] for count in counts]
         losses = []
         for photos in self.batches(number):
-            codes = [pixels(self.viewed(photos, view, number)) for view in VIEWS]
+            codes = [pixels(self.encode_view(photos, view, number)) for view in VIEWS]
             parts = [loss(codes, *_chosen(both, photos)) for both in taught]
             total = torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum()
             losses.append(self.optimise(total))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recoseg.baselines.learner import Classifier, Figures, Learner, pixels
 from recoseg.baselines.spherical import cluster_batches
-from recoseg.baselines.views import lay
+from recoseg.baselines.views import warp
 from recoseg.similarity import unit
 
 THRESHOLD, ENOUGH, MOST_MASKS = 0.4, 0.95, 16
@@ -70,7 +70,7 @@ class Primaps(Learner):
         teacher = Classifier(self.extra["teacher"], torch.zeros(self.clusters, device=self.device))
         masks = self._masks[photos].to(self.device)
         labels = by_mask(teacher(codes), masks)
-        return lay(self.inputs.geometry(photos, epoch), labels)
+        return warp(self.inputs.geometry(photos, epoch), labels)
 
 
 def find_masks(features: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class Checkpoint:
             ) from error
 
 
-def play(learner: Learner, checkpoint: Checkpoint, progress: Progress) -> list[Figures]:
+def run_rounds(learner: Learner, checkpoint: Checkpoint, progress: Progress) -> list[Figures]:
     """Run every round that was not run yet; returns what all rounds reported.
 
     Ctrl-C, and the end of a round every ``checkpoint.every`` seconds, leave a checkpoint; a kill
@@ -80,7 +80,7 @@ def play(learner: Learner, checkpoint: Checkpoint, progress: Progress) -> list[F
         advance(len(log))
         saved = time.monotonic()
         while len(log) < total and not stopped():
-            log.append(learner.play(len(log)))
+            log.append(learner.run_round(len(log)))
             advance(1)
             if time.monotonic() - saved >= checkpoint.every:
                 checkpoint.save(learner, log)

@@ -33,7 +33,7 @@ class Rows:
                 continue
             with clock("models"):
                 views = [
-                    _kept(made, baseline, image, mirrored)
+                    _prepare_once(made, baseline, image, mirrored)
                     for mirrored in (False, True)[: 1 + baseline.plan.mirror]
                 ]
                 maps = baseline.scores(*views)[0]
@@ -42,10 +42,12 @@ class Rows:
             yield name, labels
 
 
-def _kept(made: dict[object, Tensor], baseline: Baseline, image: RGB, mirrored: bool) -> Tensor:
+def _prepare_once(
+    made: dict[object, Tensor], baseline: Baseline, image: RGB, mirrored: bool
+) -> Tensor:
     key = (baseline.inputs_key, mirrored)
     if key not in made:
-        made[key] = baseline.prepared(image, mirrored)
+        made[key] = baseline.prepare(image, mirrored)
     return made[key]
 
 

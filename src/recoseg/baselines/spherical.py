@@ -72,7 +72,7 @@ def cluster(
         )
     directions = unit(points.float())
     found = [
-        _start(directions, k, torch.Generator().manual_seed(seed * 1009 + number), iterations)
+        _iterate(directions, k, torch.Generator().manual_seed(seed * 1009 + number), iterations)
         for number in range(restarts)
     ]
     centroids, objectives = min(found, key=lambda each: each[1][-1])
@@ -94,12 +94,14 @@ def cluster_batches(
         restarts: as in ``cluster``.
     """
     rest = iter(batches)
-    first = thin(torch.cat([batch for _, batch in zip(range(initial), rest, strict=False)]), seed)
+    first = subsample(
+        torch.cat([batch for _, batch in zip(range(initial), rest, strict=False)]), seed
+    )
     found = cluster(first, k, seed, restarts)
-    return Clustering(_running(found.centroids, first, rest), found.objectives, found.starts)
+    return Clustering(_follow_batches(found.centroids, first, rest), found.objectives, found.starts)
 
 
-def thin(points: Tensor, seed: int, most: int = MOST_POINTS) -> Tensor:
+def subsample(points: Tensor, seed: int, most: int = MOST_POINTS) -> Tensor:
     """At most ``most`` of (N, d) points, chosen at random."""
     if len(points) <= most:
         return points
@@ -108,7 +110,7 @@ def thin(points: Tensor, seed: int, most: int = MOST_POINTS) -> Tensor:
     return points[chosen.to(points.device)]
 
 
-def _running(centroids: Tensor, first: Tensor, rest: Iterator[Tensor]) -> Tensor:
+def _follow_batches(centroids: Tensor, first: Tensor, rest: Iterator[Tensor]) -> Tensor:
     counts = _sums(first, assign(first, centroids)[0], len(centroids))[1]
     for batch in rest:
         sums, new = _sums(unit(batch), assign(batch, centroids)[0], len(centroids))
@@ -118,21 +120,21 @@ def _running(centroids: Tensor, first: Tensor, rest: Iterator[Tensor]) -> Tensor
     return centroids
 
 
-def _start(
+def _iterate(
     points: Tensor, k: int, generator: torch.Generator, iterations: int
 ) -> tuple[Tensor, list[float]]:
-    centroids = _spread(points, k, generator)
+    centroids = _spread_seeds(points, k, generator)
     objectives: list[float] = []
     for _ in range(iterations):
         labels, cosines = assign(points, centroids)
         objectives.append(float(1 - cosines.double().mean()))
         if len(objectives) > 1 and objectives[-2] - objectives[-1] < _LEAST_GAIN:
             break
-        centroids = _moved(points, labels, cosines, centroids)
+        centroids = _move_centroids(points, labels, cosines, centroids)
     return centroids, objectives
 
 
-def _moved(points: Tensor, labels: Tensor, cosines: Tensor, centroids: Tensor) -> Tensor:
+def _move_centroids(points: Tensor, labels: Tensor, cosines: Tensor, centroids: Tensor) -> Tensor:
     """Each centroid to the direction of its points; one without any to the worst-served point."""
     sums, counts = _sums(points, labels, len(centroids))
     # Points that cancel out have no direction; the old centroid is as good as any.
@@ -150,7 +152,7 @@ def _sums(points: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return sums, torch.bincount(labels, minlength=k).to(points)
 
 
-def _spread(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
+def _spread_seeds(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """k-means++: each seed a point, the likelier the farther it is from the seeds before."""
     chosen = [int(torch.randint(len(points), (1,), generator=generator))]
     distance = (1 - points @ points[chosen[0]]).clamp_min(0)

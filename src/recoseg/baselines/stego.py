@@ -30,7 +30,7 @@ class Stego(Learner):
         pooled = [self.inputs.plain(photos).mean((2, 3)) for photos in self.in_order()]
         count = min(self.plan.neighbours, max(1, self.inputs.count - 1 - 2 * self.plan.gap))
         self._nearest = nearest(torch.cat(pooled), count, self.plan.gap)
-        shifts = self.plan.shifts or self._surveyed()
+        shifts = self.plan.shifts or self._choose_shifts()
         self.extra["shifts"] = torch.tensor(shifts, dtype=torch.float64)
         generator = torch.Generator().manual_seed(self.seed)
         probe = torch.randn(self.clusters, self.plan.dim, generator=generator)
@@ -69,7 +69,7 @@ class Stego(Learner):
         """A linear layer plus one with a hidden layer."""
         return "residual"
 
-    def _drawn(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _draw_pairs(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A batch of photos and a neighbour of each."""
         size = max(2, min(self.plan.batch, self.inputs.count))
         photos = torch.randperm(self.inputs.count, generator=generator)[:size]
@@ -78,7 +78,7 @@ class Stego(Learner):
 
     def _pairs(self, generator: torch.Generator) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Likeness of features and of codes of the three kinds of pairs; codes of the batch."""
-        photos, others = self._drawn(generator)
+        photos, others = self._draw_pairs(generator)
         features, near = (
             self.inputs.plain(each.tolist()).to(self.device) for each in (photos, others)
         )
@@ -98,25 +98,25 @@ class Stego(Learner):
         return torch.rand(count, side, side, 2, generator=generator).to(self.device)
 
     @torch.no_grad()
-    def _surveyed(self) -> tuple[float, float, float]:
+    def _choose_shifts(self) -> tuple[float, float, float]:
         """Shifts that draw a given share of pairs together, by the likeness of some features."""
         generator = torch.Generator().manual_seed(self.seed)
         found: list[list[Tensor]] = [[], [], []]
         for _ in range(_SURVEY):
             pairs, _codes = self._pairs(generator)
             for kind, (features, _) in enumerate(pairs):
-                found[kind].append(centred(features).flatten()[::97].cpu())
+                found[kind].append(centre(features).flatten()[::97].cpu())
         shares = zip(found, ATTRACTED, strict=True)
         itself, near, far = (float(torch.cat(f).quantile(1 - share)) for f, share in shares)
         return itself, near, far
 
 
-def likeness(first: Tensor, second: Tensor) -> Tensor:
+def compare_cells(first: Tensor, second: Tensor) -> Tensor:
     """Cosines (B, h, w, i, j) of all cells of (B, d, h, w) with all of (B, d, i, j)."""
     return torch.einsum("bdhw,bdij->bhwij", unit(first, dim=1), unit(second, dim=1))
 
 
-def centred(features: Tensor) -> Tensor:
+def centre(features: Tensor) -> Tensor:
     """Likeness of features less the mean of each cell's, plus the mean of all (equation 4)."""
     return features - features.mean((3, 4), keepdim=True) + features.mean()
 
@@ -129,7 +129,7 @@ def loss(features: Tensor, codes: Tensor, shift: float) -> Tensor:
         codes: likeness of codes, the same shape; below 0 it is far enough and counts as 0.
         shift: b.
     """
-    return -(codes.clamp_min(0) * (centred(features) - shift)).mean()
+    return -(codes.clamp_min(0) * (centre(features) - shift)).mean()
 
 
 def probe_loss(codes: Tensor, probe: Tensor) -> Tensor:
@@ -141,5 +141,5 @@ def probe_loss(codes: Tensor, probe: Tensor) -> Tensor:
 def _alike(
     own: tuple[Tensor, Tensor], members: list[tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
-    features = torch.cat([likeness(own[0], features) for features, _ in members])
-    return features, torch.cat([likeness(own[1], codes) for _, codes in members])
+    features = torch.cat([compare_cells(own[0], features) for features, _ in members])
+    return features, torch.cat([compare_cells(own[1], codes) for _, codes in members])

@@ -23,7 +23,7 @@ from recoseg.baselines.photos import Photos
 from recoseg.baselines.picie import PiCIE
 from recoseg.baselines.plan import Plan, preset
 from recoseg.baselines.primaps import Primaps
-from recoseg.baselines.rounds import SAVE_EVERY, Checkpoint, play
+from recoseg.baselines.rounds import SAVE_EVERY, Checkpoint, run_rounds
 from recoseg.baselines.stego import Stego
 from recoseg.errors import InputError
 from recoseg.io import durable, locks
@@ -89,14 +89,14 @@ def train(
         inputs, extractor = _inputs(plan, photos, seed, home, where, progress)
         learner = LEARNERS[plan.method](inputs, clusters, plan, seed, where)
         facts = _settings(plan, clusters, seed, photos, extractor)
-        log = play(learner, Checkpoint(work / "checkpoint", facts, save_every), progress)
-        made = _finished(learner, extractor, {**facts, "rounds": log})
+        log = run_rounds(learner, Checkpoint(work / "checkpoint", facts, save_every), progress)
+        made = _take_result(learner, extractor, {**facts, "rounds": log})
         made.save(out)
     shutil.rmtree(work, ignore_errors=True)
     return made
 
 
-def _finished(
+def _take_result(
     learner: Learner, extractor: Extractor | None, provenance: dict[str, Any]
 ) -> Baseline:
     if "shifts" in learner.extra:

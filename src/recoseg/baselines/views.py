@@ -58,7 +58,7 @@ class Geometry:
         return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).float()
 
 
-def lay(geometries: Sequence[Geometry], maps: Tensor, *, nearest: bool = False) -> Tensor:
+def warp(geometries: Sequence[Geometry], maps: Tensor, *, nearest: bool = False) -> Tensor:
     """Photos, features or labels as a view of theirs sees them.
 
     Args:

@@ -149,7 +149,7 @@ class Builder:
             found = hits.get(request.name, [])
             material = reference.gather(request, found, self.index, self.recipe)
             material.archive = self.archive if found else ""
-            concept = reference.refer(
+            concept = reference.make_reference(
                 request, material, texts[request.name], eliminated, self.models, self.sample
             )
             if chain:

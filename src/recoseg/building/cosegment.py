@@ -68,8 +68,8 @@ def cosegment(
         InputError: a wrong shape or range, or values that are not finite.
     """
     check_inputs(features, weights, block)
-    if dtype is None and support.screens(features):
-        scores = support.screened(features, weights, block)
+    if dtype is None and support.is_screening_faster(features):
+        scores = support.screen_scores(features, weights, block)
     else:
         scores = support.scores(features, weights, block, _precision(features, dtype))
     return pick_seeds(features, scores, support.TIE * support.ceiling(weights))

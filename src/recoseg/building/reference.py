@@ -78,7 +78,7 @@ def gather(request: Request, hits: Sequence[Hit], index: Index | None, recipe: R
 
 
 @torch.no_grad()
-def refer(
+def make_reference(
     request: Request,
     material: Material,
     text: Tensor,
@@ -101,7 +101,7 @@ def refer(
     dense, features = torch.cat(seen.dense), torch.cat(seen.features)
     by_language = recipe.cosegment == "dense"
     matched = dense if by_language else features
-    weights = saliency(dense, matched, text, eliminated(contexts, recipe), recipe)
+    weights = saliency(dense, matched, text, pick_eliminated(contexts, recipe), recipe)
     found = COSEGMENTERS[recipe.cosegmenter](matched, weights)
     guide = found.reference.cpu() if by_language else None
     if by_language:
@@ -123,7 +123,7 @@ def refer(
     )
 
 
-def eliminated(contexts: Sequence[Concept], recipe: Recipe) -> list[Tensor]:
+def pick_eliminated(contexts: Sequence[Concept], recipe: Recipe) -> list[Tensor]:
     """The vectors of contexts that are compared with what the recipe co-segments."""
     if recipe.cosegment == "encoder":
         return [context.reference for context in contexts]

@@ -42,7 +42,7 @@ def scores(
 
 
 @torch.no_grad()
-def screened(features: Tensor, weights: Tensor | None, block: int | None) -> Tensor:
+def screen_scores(features: Tensor, weights: Tensor | None, block: int | None) -> Tensor:
     """``scores`` in float32 wherever the best pixel of an image can be, in bfloat16 elsewhere.
 
     A first pass in bfloat16 bounds every score from both sides. Only the pixels whose upper bound
@@ -68,8 +68,8 @@ def ceiling(weights: Tensor | None) -> float:
     return 1.0 if weights is None else float(weights.flatten(1).amax(dim=1).mean())
 
 
-def screens(features: Tensor) -> bool:
-    """Whether ``screened`` is the faster way to float32 seeds on this hardware."""
+def is_screening_faster(features: Tensor) -> bool:
+    """Whether ``screen_scores`` is the faster way to float32 seeds on this hardware."""
     n, _, height, width = features.shape
     if features.dtype == torch.float64 or n * height * width < SCREEN:
         return False

@@ -18,8 +18,8 @@ from recoseg.cli.output import (
     Server,
     check_output_file,
     check_output_folder,
+    open_served,
     say,
-    served,
     show,
     warn_unread,
 )
@@ -74,7 +74,7 @@ def index(
     from recoseg.models import registry
 
     if not moved:
-        update.ready(out, found)
+        update.check_folder(out, found)
     joint = registry.load_joint(model or recipe.preset(preset).retrieval, device)
     how: Any = {"model": joint, "check": check, "compact": compact, "progress": not quiet}
     with on_cluster(ray, device) as cluster:
@@ -125,7 +125,7 @@ def search(
     joint = registry.load_joint(opened.model_id, device)
     opened.check(joint)
     vectors = prompts.embed_concepts(joint, {phrase: [phrase] for phrase in words}, "lite")
-    searched = served(opened, server)
+    searched = open_served(opened, server)
     found = dict(zip(dict.fromkeys(words), searched.search(vectors, k), strict=True))
     if sheet is not None:
         _draw(opened, found, sheet)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recoseg.cli.output import check_output_file, served
+from recoseg.cli.output import check_output_file, open_served
 from recoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def open_index(
             f"{strangers[0]} is no photo of {index}; give its name as `recoseg concept show` and "
             "`recoseg search` print it."
         )
-    return served(opened, server)
+    return open_served(opened, server)
 
 
 def parse_concepts(texts: Sequence[str] | None) -> dict[str, list[str]]:

@@ -97,11 +97,11 @@ class Measured:
         if self.student is not None:
             panels.append(self._student_row(self.student))
         if self.baselines:
-            panels.append(self._compared())
-        panels += [self._made(given, dataset, protocol) for given in self.predictions]
+            panels.append(self._open_baselines())
+        panels += [self._open_predictions(given, dataset, protocol) for given in self.predictions]
         return Several(panels)
 
-    def _compared(self) -> Panel:
+    def _open_baselines(self) -> Panel:
         from recoseg.baselines.baseline import Baseline
         from recoseg.baselines.rows import Rows
 
@@ -117,7 +117,7 @@ class Measured:
             rows[name] = made
         return Rows(rows)
 
-    def _made(self, given: str, dataset: Dataset, protocol: Protocol) -> Panel:
+    def _open_predictions(self, given: str, dataset: Dataset, protocol: Protocol) -> Panel:
         from recoseg.evaluation.predictions import Predictions
 
         name, equals, folder = given.partition("=")

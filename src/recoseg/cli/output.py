@@ -40,7 +40,7 @@ Server = Annotated[
 ]
 
 
-def served(index: Index, server: str | None) -> Index:
+def open_served(index: Index, server: str | None) -> Index:
     """The index, searched by the server at an address if one is given."""
     if server is None:
         return index

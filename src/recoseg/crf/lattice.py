@@ -71,7 +71,7 @@ class Lattice:
             values = blur @ values
         return self.slice @ values
 
-    def scaled(self, factor: float) -> Lattice:
+    def scale(self, factor: float) -> Lattice:
         """The same filter times a constant."""
         return replace(self, slice=replace(self.slice, weights=self.slice.weights * factor))
 

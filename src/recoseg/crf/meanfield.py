@@ -38,7 +38,7 @@ def mean_field(
         (C, n) float32, marginal probabilities.
     """
     _retain_memory()
-    filters = [kernel.scaled(weight) for weight, kernel in kernels if weight]
+    filters = [kernel.scale(weight) for weight, kernel in kernels if weight]
     # A block of classes at a time stays in cache.
     parts = (unary - unary.amax(0)).tensor_split(-(-len(unary) // _CLASSES))
     blocks = [part.t().contiguous() for part in parts]

@@ -30,7 +30,7 @@ _RAW, _PAINTED = "701_StillsRaw_full", "LabeledApproved_full"
 _VOID, _ABSENT = 255, -1
 
 
-def _present(root: Path) -> bool:
+def _is_present(root: Path) -> bool:
     return (root / _PAINTED).is_dir() or any(
         (root / f"{split}annot").is_dir() for split in ("train", "val", "test")
     )
@@ -77,7 +77,7 @@ FAMILY = Family(
     "camvid",
     "val/ and valannot/, 701_StillsRaw_full/ and LabeledApproved_full/, or val/images and masks",
     "val",
-    _present,
+    _is_present,
     _load,
     "camvid",
 )

@@ -16,7 +16,7 @@ _LABEL_HOMES = ("annotations", "stuffthingmaps")
 _IMAGE_HOMES = ("images", ".")
 
 
-def _present(root: Path) -> bool:
+def _is_present(root: Path) -> bool:
     return any(
         (root / home / f"{half}2017").is_dir() for home in _LABEL_HOMES for half in ("val", "train")
     )
@@ -55,7 +55,7 @@ FAMILY = Family(
     "cocostuff",
     "images/val2017/*.jpg, annotations|stuffthingmaps/val2017/*.png, curated/val2017/*.txt",
     "val",
-    _present,
+    _is_present,
     _load,
     "cocostuff",
 )

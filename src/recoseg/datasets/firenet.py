@@ -28,7 +28,7 @@ _KEYS = {"images", "annotations", "categories"}
 Row = Mapping[str, Any]
 
 
-def _present(root: Path) -> bool:
+def _is_present(root: Path) -> bool:
     return any(_is_coco(file) for file in _files(root))
 
 
@@ -141,7 +141,7 @@ FAMILY = Family(
     "firenet",
     "one COCO json with polygons (images, annotations, categories) and its photos",
     "val",
-    _present,
+    _is_present,
     _load,
     None,
 )

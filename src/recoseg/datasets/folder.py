@@ -23,7 +23,7 @@ _MASKS = (".png", ".tif", ".tiff", ".bmp")
 
 def load(root: Path, split: str, listing: Path | None) -> LoadedSplit:
     """Pairs of ``<root>/images`` and ``<root>/masks``, or of the same two below ``<split>``."""
-    home = next((place for place in (root, root / split) if _present(place)), None)
+    home = next((place for place in (root, root / split) if _is_present(place)), None)
     if home is None:
         raise DatasetError(f"{root} has no images/ and masks/, nor has its folder {split}.")
     pictures = find_files(home / "images", tuple(SUFFIXES))
@@ -52,12 +52,12 @@ def read_names(file: Path) -> ClassTable:
     return tables.plain(names, ids, [*void, 255], source=str(file))
 
 
-def _present(root: Path) -> bool:
+def _is_present(root: Path) -> bool:
     return (root / "images").is_dir() and (root / "masks").is_dir()
 
 
 def _detect(root: Path) -> bool:
-    return any(_present(place) for place in (root, root / "val", root / "train"))
+    return any(_is_present(place) for place in (root, root / "val", root / "train"))
 
 
 def _names_file(places: Iterable[Path]) -> Path | None:

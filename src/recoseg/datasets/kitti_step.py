@@ -18,7 +18,7 @@ from recoseg.errors import DatasetError
 VAL_SEQUENCES = ("0002", "0006", "0007", "0008", "0010", "0013", "0014", "0016", "0018")
 
 
-def _present(root: Path) -> bool:
+def _is_present(root: Path) -> bool:
     return (root / "panoptic_maps").is_dir()
 
 
@@ -61,7 +61,7 @@ FAMILY = Family(
     "kitti_step",
     "panoptic_maps/<split>/<sequence>/*.png, images/<split>/... or training/image_02/...",
     "val",
-    _present,
+    _is_present,
     _load,
     "kitti_step",
 )

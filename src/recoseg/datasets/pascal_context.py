@@ -33,7 +33,7 @@ _LISTS = ("ImageSets/SegmentationContext/{}.txt", "{}.txt")
 _MOST = 1 << 16
 
 
-def _present(root: Path) -> bool:
+def _is_present(root: Path) -> bool:
     return (root / "JPEGImages").is_dir() and _home(root) is not None
 
 
@@ -92,7 +92,7 @@ FAMILY = Family(
     "pascal_context",
     "JPEGImages/*.jpg with trainval/*.mat, 59_context_labels/ or SegmentationClassContext/*.png",
     "val",
-    _present,
+    _is_present,
     _load,
     "pascal_context",
 )

@@ -14,7 +14,7 @@ from recoseg.embeddings.table import BLOCK_ROWS, Block, Part
 from recoseg.errors import ArchiveError
 from recoseg.io.images import printable
 from recoseg.io.imported import ImportedSource
-from recoseg.io.rows import SUFFIXES, RowSource, opened, row_id
+from recoseg.io.rows import SUFFIXES, RowSource, open_table, row_id
 
 FORM = "rows"
 
@@ -43,7 +43,7 @@ class File:
     def blocks(self) -> Iterator[Block]:
         """Rows in their order; one without a vector has NaN in its place."""
         first = 0
-        with opened(Path(self.name)) as table:
+        with open_table(Path(self.name)) as table:
             for (cells,) in table.groups([self.column]):
                 for start in range(0, len(cells), BLOCK_ROWS):
                     part = cells.slice(start, BLOCK_ROWS).to_pylist()
@@ -93,7 +93,7 @@ def image_column(path: Path) -> str:
     """The column of images of a table: a struct with bytes, or bytes; the first of these."""
     import pyarrow.types as types
 
-    with opened(path) as table:
+    with open_table(path) as table:
         for field in table.schema:
             kind = field.type
             if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
@@ -108,7 +108,7 @@ def vector_column(path: Path) -> str | None:
     """The one column of lists of floating numbers; None if there is none."""
     import pyarrow.types as types
 
-    with opened(path) as table:
+    with open_table(path) as table:
         found = [
             str(field.name)
             for field in table.schema
@@ -128,7 +128,7 @@ def vector_column(path: Path) -> str | None:
 
 
 def _first_dim(path: Path, column: str) -> int:
-    with opened(path) as table:
+    with open_table(path) as table:
         for (cells,) in table.groups([column]):
             for cell in cells:
                 if (values := cell.as_py()) is not None:

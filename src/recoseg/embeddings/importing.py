@@ -71,7 +71,7 @@ def import_table(
         IndexDamaged: ``out`` is something else, or broken.
     """
     folder = Path(out)
-    update.ready(folder, None)  # wrong paths before slow models
+    update.check_folder(folder, None)  # wrong paths before slow models
     joint = registry.load_joint(model)
     agreement = compare(table, joint, trust=trust)
     durable.make_folder(folder)
@@ -87,8 +87,8 @@ def import_table(
 
 def _take_over(folder: Path, manifest: Manifest, table: Table, progress: Progress) -> Counter[str]:
     """Bring the index into line with the table; the caller holds the lock."""
-    with ledgerfile.writing(folder / update.LEDGER) as writer:
-        shards = update.ready_rows(folder, manifest, writer)
+    with ledgerfile.open_writing(folder / update.LEDGER) as writer:
+        shards = update.prepare_rows(folder, manifest, writer)
         with (
             Intake(shards, writer, table.source) as intake,
             reporting("importing", len(table.parts), progress) as advance,
@@ -97,7 +97,7 @@ def _take_over(folder: Path, manifest: Manifest, table: Table, progress: Progres
                 intake.take(part)
                 advance(1)
             intake.finish()
-        if compaction.wasteful(writer):
+        if compaction.is_wasteful(writer):
             compaction.compact(folder, shards, writer)
     return intake.counts
 

@@ -62,10 +62,10 @@ class Counts:
         if len(set(named.tolist())) < len(named):
             raise InputError("a prediction is taken for two classes; take each once.")
         return Counts(
-            _taken(self.confusion, columns),
-            _taken(self.shared, columns),
+            _take_columns(self.confusion, columns),
+            _take_columns(self.shared, columns),
             self.truth_band,
-            _taken(self.predicted_band[None], columns)[0],
+            _take_columns(self.predicted_band[None], columns)[0],
         )
 
 
@@ -189,7 +189,7 @@ def _check(role: str, labels: Labels, count: int) -> None:
         raise InputError(f"the {role} holds the label {found}; labels go from 0 to {count - 1}.")
 
 
-def _taken(table: Matrix, columns: NDArray[np.int64]) -> Matrix:
+def _take_columns(table: Matrix, columns: NDArray[np.int64]) -> Matrix:
     found = columns != VOID
     kept = np.zeros((len(table), len(columns) + 1), np.int64)
     kept[:, :-1][:, found] = table[:, columns[found]]

@@ -69,7 +69,7 @@ def measure_rarity(
         if not ids or concept not in dataset.table.names:
             raise InputError(f"{concept!r} is no class, or no photo of the archive shows it.")
         for count in (*sorted({min(n, len(ids)) for n in counts} - {len(ids)}), len(ids)):
-            made = _left(bank, index, concept, ids, count, seed, models)
+            made = _rebuild_with(bank, index, concept, ids, count, seed, models)
             name = f"{concept}, {count} photos"
             rows.append(Row.of(Segmenter(made, models=models), refine, name))
             points.append((concept, count, name))
@@ -77,7 +77,7 @@ def measure_rarity(
     return report.replace(sweeps=[_series(report, points)])
 
 
-def _left(
+def _rebuild_with(
     bank: ConceptBank,
     index: Index,
     concept: str,

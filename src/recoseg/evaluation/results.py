@@ -136,7 +136,7 @@ def entry(
         "label": system.label,
         "match": system.match,
         "note": system.note,
-        "published": _printed(system, published),
+        "published": _find_published(system, published),
         "recipe": dict(system.recipe),
         **figures(found),
         "per_class": _per_class(classes, found, total),
@@ -156,7 +156,7 @@ def figures(found: Scores) -> dict[str, float | None]:
     return {name: _number(getattr(found, name)) for name in names}
 
 
-def _printed(system: System, published: Sequence[Json]) -> dict[str, float | None] | None:
+def _find_published(system: System, published: Sequence[Json]) -> dict[str, float | None] | None:
     """The paper's own figures of a system."""
     for row in published:
         if system.published and row["system"] == system.published:

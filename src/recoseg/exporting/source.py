@@ -74,7 +74,7 @@ class ResultsFolder:
             )
         if images is not None and not images.is_dir():
             raise InputError(f"{images} is not a folder; give the one that was segmented.")
-        self._files = dict(sorted(manifest.finished(folder).items()))
+        self._files = dict(sorted(manifest.list_finished(folder).items()))
         if not self._files:
             raise InputError(f"{folder} records no segmented image; segment some first.")
         self._tables: dict[Path, ClassTable] = {}

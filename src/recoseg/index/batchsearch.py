@@ -72,12 +72,12 @@ def nearest(
     if not len(queries):
         return []
     best: list[Found] = [(np.empty(0, dtype=np.int64), np.empty(0)) for _ in queries]
-    for found in cluster.map(work, _shared_out(shards, alive)):
-        best = [_merged(*pair, k) for pair in zip(best, found, strict=True)]
+    for found in cluster.map(work, _share_out(shards, alive)):
+        best = [_merge(*pair, k) for pair in zip(best, found, strict=True)]
     return best
 
 
-def _shared_out(shards: Shards, alive: NDArray[np.bool_]) -> Iterator[Rows]:
+def _share_out(shards: Shards, alive: NDArray[np.bool_]) -> Iterator[Rows]:
     known: dict[int, list[Block]] = {}
     sealed = shards.sealed if isinstance(shards, CheckedShards) else None
     for block in sealed or ():
@@ -89,7 +89,7 @@ def _shared_out(shards: Shards, alive: NDArray[np.bool_]) -> Iterator[Rows]:
             yield Rows(first, len(here), np.packbits(here).tobytes(), told)
 
 
-def _merged(one: Found, other: Found, k: int) -> Found:
+def _merge(one: Found, other: Found, k: int) -> Found:
     """All of both that reach the k-th best score, best first, equal scores by their rows."""
     rows, scores = (np.concatenate(pair) for pair in zip(one, other, strict=True))
-    return search.leading(rows, scores, k)
+    return search.pick_best(rows, scores, k)

@@ -34,7 +34,7 @@ class Block(NamedTuple):
     hashes: bytes
 
 
-def block_of(first: int, rows: bytes, hashes: Sequence[bytes]) -> Block:
+def record_block(first: int, rows: bytes, hashes: Sequence[bytes]) -> Block:
     """The record of rows whose bytes are given; a row without a content has an empty hash."""
     return Block(first, len(hashes), _digest(first, rows), _digest(first, b"|".join(hashes)))
 
@@ -45,7 +45,7 @@ def covers(block: Block, hashes: Sequence[bytes]) -> bool:
     return len(hashes) == block.rows and found == block.hashes
 
 
-def spans(shards: Shards, start: int, stop: int) -> Iterator[tuple[int, int]]:
+def list_spans(shards: Shards, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """(first, last + 1) row of each block that holds a row from ``start`` to ``stop``."""
     step = max(1, BLOCK_BYTES // (2 * shards.dim))
     while start < stop:
@@ -55,12 +55,12 @@ def spans(shards: Shards, start: int, stop: int) -> Iterator[tuple[int, int]]:
         yield first, start
 
 
-def sound(shards: Shards, block: Block) -> bool:
+def is_sound(shards: Shards, block: Block) -> bool:
     """Whether the block's rows are what they were when they were written."""
     return _digest(block.first, shards.raw(block.first, block.rows)) == block.vectors
 
 
-def extended(
+def extend_records(
     shards: Shards,
     known: Mapping[int, Block],
     before: Sequence[bytes],
@@ -86,18 +86,18 @@ def extended(
     if before:
         data = shards.raw(begin, len(before))
         old = known.get(begin)
-        if old is not None and not sound(shards, old):
-            raise damaged(shards, old)
+        if old is not None and not is_sound(shards, old):
+            raise damage_error(shards, old)
     data += np.ascontiguousarray(rows, dtype="<f2").tobytes()
     made = []
-    for start, stop in spans(shards, begin, first + len(rows)):
+    for start, stop in list_spans(shards, begin, first + len(rows)):
         count = min(stop, first + len(rows)) - start
         inside = slice((start - begin) * 2 * shards.dim, (start - begin + count) * 2 * shards.dim)
-        made.append(block_of(start, data[inside], names[start - begin : start - begin + count]))
+        made.append(record_block(start, data[inside], names[start - begin : start - begin + count]))
     return made
 
 
-def damaged(shards: Shards, block: Block) -> IndexDamaged:
+def damage_error(shards: Shards, block: Block) -> IndexDamaged:
     """What to say of a block that is not what it was."""
     return IndexDamaged(
         f"{shards.path(block.first // shards.size)} is damaged; its vectors are not what was "
@@ -134,11 +134,11 @@ class CheckedShards(Shards):
         return super().gather(rows)
 
     def _check(self, start: int, stop: int) -> None:
-        for first, _ in spans(self, start, stop):
+        for first, _ in list_spans(self, start, stop):
             block = self._known.get(first)
             if block is not None and block not in self._sound:
-                if not sound(self, block):
-                    raise damaged(self, block)
+                if not is_sound(self, block):
+                    raise damage_error(self, block)
                 self._sound.add(block)
 
 

@@ -24,7 +24,7 @@ def folder_of(index: Path, generation: int) -> Path:
     return index / (f"{FOLDER}-{generation}" if generation else FOLDER)
 
 
-def wasteful(writer: Writer) -> bool:
+def is_wasteful(writer: Writer) -> bool:
     """Whether most rows are of no image."""
     counts = writer.counts()
     return 2 * int((counts > 0).sum()) < len(counts)
@@ -45,7 +45,7 @@ def compact(index: Path, shards: Shards, writer: Writer) -> Shards:
     new = Shards(folder_of(index, generation), shards.dim, shards.size)
     shutil.rmtree(new.folder, ignore_errors=True)  # of a writer that was killed here
     try:
-        made = list(_copied(old, new, kept, writer))
+        made = list(_copy_rows(old, new, kept, writer))
     except RecosegError:
         shutil.rmtree(new.folder, ignore_errors=True)
         raise
@@ -76,10 +76,12 @@ def sweep(index: Path, generation: int) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _copied(old: Shards, new: Shards, kept: NDArray[np.int64], writer: Writer) -> Iterator[Block]:
+def _copy_rows(
+    old: Shards, new: Shards, kept: NDArray[np.int64], writer: Writer
+) -> Iterator[Block]:
     """Copy a few megabytes at a time, each synced once; the records of the new blocks."""
     new.folder.mkdir(parents=True, exist_ok=True)
-    spans = [(first, min(stop, len(kept))) for first, stop in blocks.spans(new, 0, len(kept))]
+    spans = [(first, min(stop, len(kept))) for first, stop in blocks.list_spans(new, 0, len(kept))]
     for start in range(0, len(spans), BLOCKS_AT_ONCE):
         part = spans[start : start + BLOCKS_AT_ONCE]
         begin = part[0][0]
@@ -90,4 +92,4 @@ def _copied(old: Shards, new: Shards, kept: NDArray[np.int64], writer: Writer) -
         hashes = [held[row] for row in (moved - moved[0]).tolist()]
         for first, stop in part:
             inside = slice(first - begin, stop - begin)
-            yield blocks.block_of(first, rows[inside].tobytes(), hashes[inside])
+            yield blocks.record_block(first, rows[inside].tobytes(), hashes[inside])

@@ -88,7 +88,7 @@ class Index:
             IndexDamaged: ``out`` is something else, or broken.
         """
         folder, archive = Path(out), Archive.open(source)
-        update.ready(folder, archive)  # wrong paths before slow models
+        update.check_folder(folder, archive)  # wrong paths before slow models
         joint = registry.load_joint(model)
         effort = Effort(batch_size, workers, check, compact, progress, cluster)
         return cls(folder, update.build(folder, archive, joint, effort), True, cluster)
@@ -110,7 +110,7 @@ class Index:
         """
         folder = Path(path)
         manifest = Manifest.read(folder)
-        with ledgerfile.reading(folder / update.LEDGER) as snapshot:
+        with ledgerfile.open_reading(folder / update.LEDGER) as snapshot:
             update.shards_of(folder, manifest, snapshot.generation()).check(snapshot.rows())
         return cls(folder, manifest, verify, cluster)
 
@@ -160,7 +160,7 @@ class Index:
         Returns:
             Q lists, best first, equal scores in the order of ids.
         """
-        vectors = search.checked(queries, k, self.dim, self.model_id)
+        vectors = search.check_queries(queries, k, self.dim, self.model_id)
         scan = batchsearch.scan_on(self._cluster)
         return self._ask(lambda view: search.search(view, vectors, k, exclude, scan))
 
@@ -239,7 +239,7 @@ class Index:
         """The answer of the last committed state; of the next if that is compacted meanwhile."""
         failed: View | None = None
         while True:
-            with ledgerfile.reading(self.path / update.LEDGER) as snapshot:
+            with ledgerfile.open_reading(self.path / update.LEDGER) as snapshot:
                 view = View(snapshot, self.path, self._manifest, self._verify, self._view)
                 self._view = view
                 try:

@@ -82,9 +82,9 @@ class Journal:
     def _append(self, fresh: dict[bytes, NDArray[np.float16]]) -> list[Block]:
         """Sync new rows; the records of the blocks that they are in."""
         first, rows = self.writer.rows(), np.stack(list(fresh.values()))
-        begin = next(blocks.spans(self.shards, first, first + 1))[0]
+        begin = next(blocks.list_spans(self.shards, first, first + 1))[0]
         before = self.writer.hashes(begin, first)
         old = {block.first: block for block in self.writer.blocks(begin)}
-        sealed = blocks.extended(self.shards, old, before, first, rows, list(fresh))
+        sealed = blocks.extend_records(self.shards, old, before, first, rows, list(fresh))
         self.shards.append(first, rows)
         return sealed

@@ -72,7 +72,7 @@ class Snapshot:
             problem = self._all("PRAGMA integrity_check(1)")[0][0]
             seal = self.seal()
             if problem == "ok" and seal is not None:
-                found = seals.stored(seals.content(self._each), self.generation())
+                found = seals.encode_digest(seals.digest_rows(self._each), self.generation())
                 problem = "ok" if found == seal else "it does not say what was written"
         except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
             problem = str(error)
@@ -228,13 +228,13 @@ class Writer(Snapshot):
         """One transaction, with a new revision and a new seal at its end."""
         with self._lock, transaction(self._connection, "IMMEDIATE") as connection:
             query = "SELECT digest, generation FROM seal"
-            self._tally.total = seals.total(*connection.execute(query).fetchone())
+            self._tally.total = seals.decode_digest(*connection.execute(query).fetchone())
             yield connection
             connection.execute("UPDATE revision SET number = number + 1")
             ((_, generation),) = connection.execute(query)
             connection.execute(
                 "UPDATE seal SET digest = ?, revision = (SELECT number FROM revision)",
-                (seals.stored(self._tally.total, generation),),
+                (seals.encode_digest(self._tally.total, generation),),
             )
 
 

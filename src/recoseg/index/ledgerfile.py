@@ -48,10 +48,10 @@ _UNWRITABLE = (
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[Snapshot]:
+def open_reading(path: Path) -> Iterator[Snapshot]:
     """The last committed state; works beside a writer, and on a read-only drive."""
     with (
-        _guarded(path),
+        _explain_errors(path),
         contextlib.closing(_open(path)) as connection,
         transaction(connection, "DEFERRED"),
     ):
@@ -59,10 +59,10 @@ def reading(path: Path) -> Iterator[Snapshot]:
 
 
 @contextlib.contextmanager
-def writing(path: Path, *, create: bool = False) -> Iterator[Writer]:
+def open_writing(path: Path, *, create: bool = False) -> Iterator[Writer]:
     """The ledger for its one writer, who holds the index's lock; an old one gets its digests."""
     mode = "rwc" if create else "rw"
-    with _guarded(path):
+    with _explain_errors(path):
         with contextlib.closing(_connect(path, mode)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             # A power cut may undo the last commits, but tears none; a killed process undoes none.
@@ -73,7 +73,7 @@ def writing(path: Path, *, create: bool = False) -> Iterator[Writer]:
             yield Writer(connection, path)
         # Read as if nobody writes, because then no log is made anew.
         with contextlib.closing(_connect(path, "ro&immutable=1")) as connection:
-            stamp.put(Snapshot(connection, path))
+            stamp.write(Snapshot(connection, path))
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
@@ -86,7 +86,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         if not snapshot.has("seal"):
             for statement in DIGESTS.split(";"):
                 connection.execute(statement)
-        digest = seals.stored(seals.content(connection.execute), generation)
+        digest = seals.encode_digest(seals.digest_rows(connection.execute), generation)
         connection.execute("DELETE FROM seal")
         connection.execute(
             "INSERT INTO seal VALUES (?, ?, ?)", (snapshot.revision(), digest, generation)
@@ -95,16 +95,16 @@ def _upgrade(connection: sqlite3.Connection) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
-        return _probed(_connect(path, "ro"))
+        return _probe(_connect(path, "ro"))
     except sqlite3.OperationalError:
         wal = path.with_name(path.name + "-wal")
         if not path.is_file() or (wal.is_file() and wal.stat().st_size):
             raise
         # Without a log nobody is writing, so a folder that cannot be written is safe to read.
-        return _probed(_connect(path, "ro&immutable=1"))
+        return _probe(_connect(path, "ro&immutable=1"))
 
 
-def _probed(connection: sqlite3.Connection) -> sqlite3.Connection:
+def _probe(connection: sqlite3.Connection) -> sqlite3.Connection:
     try:
         connection.execute("SELECT number FROM revision").fetchone()
     except sqlite3.Error:
@@ -124,14 +124,14 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def _guarded(path: Path) -> Iterator[None]:
+def _explain_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _told(path, error) from error
+        raise _explain(path, error) from error
 
 
-def _told(path: Path, error: sqlite3.Error) -> RecosegError:
+def _explain(path: Path, error: sqlite3.Error) -> RecosegError:
     """Damage is told from a full or unwritable disk, on which nothing is lost."""
     code = getattr(error, "sqlite_errorcode", None)
     kind = None if code is None else code & 0xFF

@@ -21,7 +21,7 @@ class Lookup:
         self._first: str | None = None
         self._last: str | None = None
 
-    def seen(self, id: str) -> tuple[bytes, Seen] | None:
+    def find(self, id: str) -> tuple[bytes, Seen] | None:
         """The content's hash of an image and its file as it was then, if it is indexed."""
         if self._first is not None and id < self._first:
             held = next(iter(self._writer.seen_from(id, 1)), None)

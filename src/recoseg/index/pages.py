@@ -27,7 +27,7 @@ def pages(index: Index, size: int = SIZE) -> Iterator[Page]:
     """All images of an index, each page from its state when it is asked for."""
     after = ""
     while True:
-        with ledgerfile.reading(index.path / update.LEDGER) as snapshot:
+        with ledgerfile.open_reading(index.path / update.LEDGER) as snapshot:
             found = snapshot.page(after, size)
         if not found:
             return
@@ -37,6 +37,6 @@ def pages(index: Index, size: int = SIZE) -> Iterator[Page]:
 
 def state(index: Index) -> bytes:
     """What the index's ledger says of itself: another value after any change, at little cost."""
-    with ledgerfile.reading(index.path / update.LEDGER) as snapshot:
+    with ledgerfile.open_reading(index.path / update.LEDGER) as snapshot:
         seal = snapshot.seal()
         return seal if seal is not None else bytes.fromhex(snapshot.digest())

@@ -22,14 +22,14 @@ def seal_all(shards: Shards, writer: Writer) -> None:
     """Give blocks that have no record one, as in an index of an older version."""
     known = {block.first: block for block in writer.blocks()}
     made = []
-    for first, stop in blocks.spans(shards, 0, rows := writer.rows()):
+    for first, stop in blocks.list_spans(shards, 0, rows := writer.rows()):
         count = min(stop, rows) - first
         old = known.get(first)
         if old is None or old.rows < count:
-            if old is not None and not blocks.sound(shards, old):
-                raise blocks.damaged(shards, old)
+            if old is not None and not blocks.is_sound(shards, old):
+                raise blocks.damage_error(shards, old)
             hashes = writer.hashes(first, first + count)
-            made.append(blocks.block_of(first, shards.raw(first, count), hashes))
+            made.append(blocks.record_block(first, shards.raw(first, count), hashes))
     if made:
         writer.commit(blocks=made)
 
@@ -39,8 +39,8 @@ def verify(shards: Shards, writer: Writer) -> None:
     stamp.check(writer)
     shards.check(writer.rows())
     for block in writer.blocks():
-        if not blocks.sound(shards, block):
-            raise blocks.damaged(shards, block)
+        if not blocks.is_sound(shards, block):
+            raise blocks.damage_error(shards, block)
 
 
 def repair(index: Path, ledger: Path, dim: int, size: int) -> int:
@@ -51,13 +51,13 @@ def repair(index: Path, ledger: Path, dim: int, size: int) -> int:
     """
     lost = 0
     try:
-        with ledgerfile.writing(ledger) as writer:
+        with ledgerfile.open_writing(ledger) as writer:
             writer.check()
     except IndexDamaged:
         lost = _rebuild(index, ledger, dim, size)
-    with ledgerfile.writing(ledger) as writer:
+    with ledgerfile.open_writing(ledger) as writer:
         shards = Shards(compaction.folder_of(index, writer.generation()), dim, size)
-        spans = list(_damaged(shards, writer))
+        spans = list(_find_damaged(shards, writer))
         before = _vectors(writer)
         if spans:
             with writer.change() as connection:
@@ -74,14 +74,14 @@ def _vectors(writer: Writer) -> int:
     return sum(bool(digest) for digest in writer.hashes(0, writer.rows()))
 
 
-def _damaged(shards: Shards, writer: Writer) -> Iterator[tuple[int, int]]:
+def _find_damaged(shards: Shards, writer: Writer) -> Iterator[tuple[int, int]]:
     """(first row, last + 1) of what is not what it was, or not there at all."""
     known = {block.first: block for block in writer.blocks()}
-    for first, stop in blocks.spans(shards, 0, rows := writer.rows()):
+    for first, stop in blocks.list_spans(shards, 0, rows := writer.rows()):
         stop = min(stop, rows)
         block = known.get(first)
         short = len(shards.raw(first, stop - first)) < (stop - first) * 2 * shards.dim
-        if short or (block is not None and not blocks.sound(shards, block)):
+        if short or (block is not None and not blocks.is_sound(shards, block)):
             yield first, stop
 
 
@@ -90,15 +90,15 @@ def _rebuild(index: Path, ledger: Path, dim: int, size: int) -> int:
 
     Which image has which content is not believed: an update reads the images again.
     """
-    held, known, generation = _salvaged(ledger)
+    held, known, generation = _salvage(ledger)
     folders = [compaction.folder_of(index, generation), *sorted(index.glob("shards*"))]
     folder = next((f for f in folders if f.is_dir()), folders[0])
     shards = Shards(folder, dim, size)
-    good = [block for block in set(known) if _believed(block, held, shards)]
+    good = [block for block in set(known) if _is_intact(block, held, shards)]
     rows = {row for block in good for row in range(block.first, block.first + block.rows)}
     fresh = ledger.with_name(FRESH)
     _remove(fresh)
-    with ledgerfile.writing(fresh, create=True) as writer, writer.change() as connection:
+    with ledgerfile.open_writing(fresh, create=True) as writer, writer.change() as connection:
         pairs = [(row, digest) for row, digest in held.items() if row in rows]
         connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", pairs)
         connection.executemany("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, ?)", good)
@@ -112,12 +112,12 @@ def _rebuild(index: Path, ledger: Path, dim: int, size: int) -> int:
     return max(0, len(held) - len(pairs))
 
 
-def _believed(block: Block, held: dict[int, bytes], shards: Shards) -> bool:
+def _is_intact(block: Block, held: dict[int, bytes], shards: Shards) -> bool:
     hashes = [held.get(row, b"") for row in range(block.first, block.first + block.rows)]
-    return blocks.covers(block, hashes) and blocks.sound(shards, block)
+    return blocks.covers(block, hashes) and blocks.is_sound(shards, block)
 
 
-def _salvaged(ledger: Path) -> tuple[dict[int, bytes], list[Block], int]:
+def _salvage(ledger: Path) -> tuple[dict[int, bytes], list[Block], int]:
     """Rows and their contents' hashes, records of blocks, and the generation, as far as told."""
     held: dict[int, bytes] = {}
     known: list[Block] = []
@@ -128,22 +128,22 @@ def _salvaged(ledger: Path) -> tuple[dict[int, bytes], list[Block], int]:
             sqlite3.connect(f"{ledger.absolute().as_uri()}?mode=ro", uri=True)
         ) as connection,
     ):
-        for row in _told(connection, "SELECT generation FROM seal", (int,)):
+        for row in _read_until_damage(connection, "SELECT generation FROM seal", (int,)):
             generation = row[0]
         # From both ends, and by the index over the hashes: one damaged page then hides little.
         for order in ("row", "row DESC", "hash", "hash DESC"):
             query = f"SELECT row, hash FROM vectors ORDER BY {order}"
-            for row in _told(connection, query, (int, bytes)):
+            for row in _read_until_damage(connection, query, (int, bytes)):
                 held.setdefault(row[0], row[1])
         for order in ("first", "first DESC"):
             query = f"SELECT first, count, vectors, hashes FROM blocks ORDER BY {order}"
-            for row in _told(connection, query, (int, int, bytes, bytes)):
+            for row in _read_until_damage(connection, query, (int, int, bytes, bytes)):
                 if row[0] >= 0 and 0 < row[1] <= blocks.BLOCK_BYTES:
                     known.append(Block(*row))
     return held, known, generation
 
 
-def _told(
+def _read_until_damage(
     connection: sqlite3.Connection, query: str, kinds: tuple[type, ...]
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of these types, until one cannot be read."""

@@ -28,7 +28,7 @@ def row_digest(table: str, values: Sequence[Any]) -> int:
     return int.from_bytes(hashlib.sha256(data).digest()[:BYTES], "big")
 
 
-def content(rows: Callable[[str], Iterable[Any]]) -> int:
+def digest_rows(rows: Callable[[str], Iterable[Any]]) -> int:
     """The digest of all ``rows`` of a query, for each table; sqlite3.Error where one is damaged."""
     total = 0
     for table, columns in TABLES.items():
@@ -37,13 +37,13 @@ def content(rows: Callable[[str], Iterable[Any]]) -> int:
     return total % _RANGE
 
 
-def stored(total: int, generation: int) -> bytes:
+def encode_digest(total: int, generation: int) -> bytes:
     """What the ledger keeps of a digest; it covers the ``generation`` of the shards too."""
     return ((total + row_digest("generation", (generation,))) % _RANGE).to_bytes(BYTES, "big")
 
 
-def total(kept: bytes, generation: int) -> int:
-    """The digest that ``stored`` was given."""
+def decode_digest(kept: bytes, generation: int) -> int:
+    """The digest that ``encode_digest`` was given."""
     return (int.from_bytes(kept, "big") - row_digest("generation", (generation,))) % _RANGE
 
 

@@ -43,7 +43,7 @@ Found = tuple[NDArray[np.int64], NDArray[np.float64]]
 Scan = Callable[[Shards, NDArray[np.bool_], Tensor, int], list[Found]]
 
 
-def checked(queries: Tensor | NDArray[np.floating], k: int, dim: int, model: str) -> Tensor:
+def check_queries(queries: Tensor | NDArray[np.floating], k: int, dim: int, model: str) -> Tensor:
     """Unit (Q, ``dim``) of queries of any scale; InputError if they, or k, cannot be searched."""
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise InputError(f"k must be a whole number of at least 1, not {k!r}.")
@@ -80,7 +80,7 @@ def nearest(
     k = min(k, int(alive.sum()))
     if not k or not len(queries):
         return [(np.empty(0, dtype=np.int64), np.empty(0)) for _ in queries]
-    found = _candidates(shards, torch.from_numpy(alive), queries, k, first)
+    found = _find_candidates(shards, torch.from_numpy(alive), queries, k, first)
     exact = unit(queries.double()).numpy()
     return [_best(shards, rows + first, query, k) for rows, query in zip(found, exact, strict=True)]
 
@@ -140,7 +140,7 @@ def mean(shards: Shards, counts: NDArray[np.int32]) -> NDArray[np.float32]:
     return (total / max(1, int(counts.sum()))).astype(np.float32)
 
 
-def _candidates(
+def _find_candidates(
     shards: Shards, alive: Tensor, queries: Tensor, k: int, first: int
 ) -> list[NDArray[np.int64]]:
     """Rows, counted from ``first``, that may be among the k best of each query, by fp32."""
@@ -149,7 +149,7 @@ def _candidates(
 
     def scan(part: tuple[int, Rows]) -> Survivors:
         # The bound may be late by a block or two: then a few more rows survive, and none is lost.
-        return _survivors(queries, part, alive, best[:, -1:], k)
+        return _find_survivors(queries, part, alive, best[:, -1:], k)
 
     step = _rows(shards.dim, len(queries))
     found = shards.blocks(first + len(alive), step, first)
@@ -157,7 +157,7 @@ def _candidates(
     workers = min(THREADS, torch.get_num_threads())
     for query, row, score in parallel_map(scan, blocks, workers):
         kept.append((query, row, score))
-        best = _raised(best, query, score)
+        best = _raise_bounds(best, query, score)
         if sum(len(part[0]) for part in kept) > 4 * k * len(queries) + SCORE_BYTES // 64:
             kept = [_prune(kept, best[:, -1])]
     query, row, _ = _prune(kept, best[:, -1])
@@ -165,7 +165,7 @@ def _candidates(
     return [part.numpy() for part in torch.split(row[query.argsort()], counts)]
 
 
-def _survivors(
+def _find_survivors(
     queries: Tensor, part: tuple[int, Rows], alive: Tensor, bound: Tensor, k: int
 ) -> Survivors:
     """Rows of one block that reach a bound (Q, 1), or the block's own k-th best if that is more."""
@@ -180,7 +180,7 @@ def _survivors(
     return query, column + first, scores[query, column]
 
 
-def _raised(best: Tensor, query: Tensor, found: Tensor) -> Tensor:
+def _raise_bounds(best: Tensor, query: Tensor, found: Tensor) -> Tensor:
     """The k best scores of each query (Q, k), with those ``found``, which are sorted by query."""
     counts = torch.bincount(query, minlength=len(best))
     first = counts.cumsum(0) - counts
@@ -213,10 +213,10 @@ def _best(shards: Shards, rows: NDArray[np.int64], query: NDArray[np.float64], k
         norms = np.sqrt((part * part).sum(axis=1))
         dots = (part * query).sum(axis=1)
         scores[start : start + TILE] = dots / np.maximum(norms, np.finfo(np.float64).tiny)
-    return leading(rows, scores, k)
+    return pick_best(rows, scores, k)
 
 
-def leading(rows: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> Found:
+def pick_best(rows: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> Found:
     """The rows that reach the k-th best score, best first, equal scores in the order of rows."""
     order = np.lexsort((rows, -scores))
     rows, scores = rows[order], scores[order]

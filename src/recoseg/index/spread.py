@@ -65,7 +65,7 @@ def embed(
         index.absolute(),
         manifest,
         model if origin is None else origin,
-        _readable(archive, chunks),
+        _find_readable(archive, chunks),
         Known(_hashes(journal)),
         batch_size,
         workers,
@@ -84,7 +84,7 @@ def embed(
     merger.commit()
 
 
-def _readable(archive: Archive, chunks: Sequence[Sequence[Due]]) -> tuple[str, ...]:
+def _find_readable(archive: Archive, chunks: Sequence[Sequence[Due]]) -> tuple[str, ...]:
     """Some photos that can be read here, so that a machine that reads none is noticed."""
     found: list[str] = []
     for item, _ in chunks[0][: 4 * PROBES] if chunks else ():
@@ -182,17 +182,17 @@ class _Merger:
         while wanted:
             room = shards.size - first % shards.size
             here, wanted = wanted[:room], wanted[room:]
-            begin = next(blocks.spans(shards, first, first + 1))[0]
+            begin = next(blocks.list_spans(shards, first, first + 1))[0]
             old = [block for block in writer.blocks(begin) if block.first == begin]
             before = writer.hashes(begin, first) if not made else []
             hashes = [digest for digest, _ in here]
-            picks = list(_picked(place for _, place in here))
+            picks = list(_split_picks(place for _, place in here))
             made.append(Stretch(first, picks, hashes, before, next(iter(old), None)))
             first += len(here)
         return made
 
 
-def _picked(places: Iterable[tuple[str, str, int]]) -> Iterator[Pick]:
+def _split_picks(places: Iterable[tuple[str, str, int]]) -> Iterator[Pick]:
     """Rows of one part after the other."""
     pick: Pick | None = None
     for key, digest, row in places:

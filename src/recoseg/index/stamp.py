@@ -24,11 +24,11 @@ PART = 2**20
 
 def check(snapshot: Snapshot) -> None:
     """IndexDamaged unless the ledger is whole and says what was written; reads all of it."""
-    if not _stamped(snapshot.path):
+    if not _read_stamp(snapshot.path):
         snapshot.check()
 
 
-def put(snapshot: Snapshot) -> None:
+def write(snapshot: Snapshot) -> None:
     """Check a ledger that nobody writes, and note the digest of its file.
 
     A ledger that is damaged gets no note; whoever opens it next is told.
@@ -36,7 +36,7 @@ def put(snapshot: Snapshot) -> None:
     path = snapshot.path
     # In this order, so that a note is never of other bytes than those that were checked.
     digest = _digest(path)
-    if digest is None or _stamped(path) or snapshot.seal() is None:
+    if digest is None or _read_stamp(path) or snapshot.seal() is None:
         return
     with contextlib.suppress(RecosegError):
         snapshot.check()
@@ -44,7 +44,7 @@ def put(snapshot: Snapshot) -> None:
             durable.write(_note(path), _line(digest, path))
 
 
-def _stamped(path: Path) -> bool:
+def _read_stamp(path: Path) -> bool:
     try:
         noted = read_regular(_note(path))
     except OSError:

@@ -141,7 +141,7 @@ class GatherRows:
         rows: Rows = np.concatenate(found)
         known = {} if stretch.sealed is None else {stretch.sealed.first: stretch.sealed}
         args = (shards, known, stretch.before, stretch.first, rows, stretch.hashes)
-        sealed = blocks.extended(*args)
+        sealed = blocks.extend_records(*args)
         shard, inside = divmod(stretch.first, shards.size)
         data = shards.raw(shard * shards.size, inside)
         path = self.parts / f"{secrets.token_hex(8)}.shard"

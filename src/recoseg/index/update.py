@@ -63,7 +63,7 @@ def shards_of(folder: Path, manifest: Manifest, generation: int = 0) -> Shards:
 
 def build(folder: Path, archive: Archive, model: JointModel, effort: Effort) -> Manifest:
     """Make or continue the index in ``folder``; its manifest."""
-    ready(folder, archive)
+    check_folder(folder, archive)
     durable.make_folder(folder)
     with locks.hold(folder / LOCK, str(folder)):
         if not (folder / NAME).exists():
@@ -73,7 +73,7 @@ def build(folder: Path, archive: Archive, model: JointModel, effort: Effort) -> 
         _check_same(folder, manifest, archive)
         changes = _update(folder, manifest, archive, model, effort)
     if not changes.added + changes.changed + changes.unchanged:
-        with ledgerfile.reading(folder / LEDGER) as snapshot:
+        with ledgerfile.open_reading(folder / LEDGER) as snapshot:
             raise ArchiveError(
                 f"none of the {len(archive)} images of {archive.source} could be indexed; the "
                 f"first reason: {snapshot.skipped()[0].reason}"
@@ -97,7 +97,7 @@ def follow(
 
 
 def _check_moved(folder: Path, archive: Archive) -> None:
-    with ledgerfile.reading(folder / LEDGER) as snapshot:
+    with ledgerfile.open_reading(folder / LEDGER) as snapshot:
         ids = snapshot.ids()
     if ids and not any(id in archive for id in ids):
         raise ArchiveError(
@@ -106,7 +106,7 @@ def _check_moved(folder: Path, archive: Archive) -> None:
         )
 
 
-def ready(folder: Path, archive: Archive | None) -> None:
+def check_folder(folder: Path, archive: Archive | None) -> None:
     """Accept ``folder`` if it is absent, empty, an index of ``archive`` (of any if None), or begun.
 
     Raises:
@@ -139,7 +139,7 @@ def create(folder: Path, manifest: Manifest) -> None:
     shutil.rmtree(folder / parts.FOLDER, ignore_errors=True)
     compaction.sweep(folder, 0)
     shards_of(folder, manifest).cut(0)
-    with ledgerfile.writing(folder / LEDGER, create=True):
+    with ledgerfile.open_writing(folder / LEDGER, create=True):
         pass
     manifest.write(folder)
 
@@ -156,14 +156,16 @@ def _update(
     if effort.check:
         shutil.rmtree(folder / parts.FOLDER, ignore_errors=True)
         repair.repair(folder, folder / LEDGER, manifest.dim, manifest.shard_rows)
-    with ledgerfile.writing(folder / LEDGER) as writer:
-        shards = ready_rows(folder, manifest, writer)
+    with ledgerfile.open_writing(folder / LEDGER) as writer:
+        shards = prepare_rows(folder, manifest, writer)
         tally["removed"] = _forget(archive, writer)
         tally["skipped"] = len(archive.problems)
         before: dict[str, bytes | None] = {}
-        chunks = _differing(archive, writer, before)
+        chunks = _find_differing(archive, writer, before)
         tally["unchanged"] = len(archive) - len(before)
-        journal = Journal(shards, writer, _counted(tally, before), lambda _: _add(tally, "skipped"))
+        journal = Journal(
+            shards, writer, _count_changes(tally, before), lambda _: _add(tally, "skipped")
+        )
         with reporting("indexing", len(before), effort.progress) as advance:
             spread.embed(
                 *(folder, manifest, archive, chunks, model, journal, effort.cluster),
@@ -172,12 +174,12 @@ def _update(
                 advance=advance,
             )
         shutil.rmtree(folder / parts.FOLDER, ignore_errors=True)
-        if effort.compact or compaction.wasteful(writer):
+        if effort.compact or compaction.is_wasteful(writer):
             compaction.compact(folder, shards, writer)
     return Changes(**tally)
 
 
-def ready_rows(folder: Path, manifest: Manifest, writer: Writer) -> Shards:
+def prepare_rows(folder: Path, manifest: Manifest, writer: Writer) -> Shards:
     """The rows, whole and with digests, and without what killed writers left."""
     compaction.sweep(folder, writer.generation())
     shards = shards_of(folder, manifest, writer.generation())
@@ -193,15 +195,15 @@ def _forget(archive: Archive, writer: Writer) -> int:
     What lies below a folder, link or tar file that cannot be listed now is kept.
     """
     problems = {problem.id for problem in archive.problems}
-    gone = [id for id in writer.ids() if id not in archive and not _covered(id, problems)]
+    gone = [id for id in writer.ids() if id not in archive and not _is_covered(id, problems)]
     skipped = [skipped.id for skipped in writer.skipped()]
-    stale = [id for id in skipped if id not in archive and not _covered(id, problems)]
+    stale = [id for id in skipped if id not in archive and not _is_covered(id, problems)]
     if gone or stale or set(archive.problems) - set(writer.skipped()):
         writer.commit(skipped=archive.problems, gone=[*gone, *stale])
     return len(gone)
 
 
-def _covered(id: str, problems: set[str]) -> bool:
+def _is_covered(id: str, problems: set[str]) -> bool:
     """Whether an id or a folder above it, written with or without a slash at its end, is there."""
     if not problems:
         return False
@@ -209,14 +211,14 @@ def _covered(id: str, problems: set[str]) -> bool:
     return id in problems or any(id[:end] in problems or id[: end + 1] in problems for end in ends)
 
 
-def _differing(
+def _find_differing(
     archive: Archive, writer: Writer, before: dict[str, bytes | None]
 ) -> list[list[Due]]:
     """Files that may hold something else than when they were read, if they were, in chunks."""
     todo, adopted = dict[int, list[Due]](), list[tuple[Item, bytes]]()
     known = Lookup(writer)
     for place, item in enumerate(archive):
-        held = known.seen(item.id)
+        held = known.find(item.id)
         if held is not None and _same(item, held[1]):
             if held[1].ctime_ns is None:
                 adopted.append((item, held[0]))
@@ -235,7 +237,7 @@ def _same(item: Item, seen: Seen) -> bool:
     return settled and (item.size, item.mtime_ns, item.ctime_ns, item.inode) == seen[:4]
 
 
-def _counted(
+def _count_changes(
     tally: dict[str, int], before: dict[str, bytes | None]
 ) -> Callable[[Item, bytes], None]:
     def count(item: Item, digest: bytes) -> None:

@@ -76,17 +76,19 @@ def _acquire(
             except filelock.Timeout:
                 if wait is None:
                     raise
-                wait(f"{_held(path, what)}; waiting for it to finish.")
+                wait(f"{_describe_holder(path, what)}; waiting for it to finish.")
                 held.acquire(timeout=patience)
         except filelock.Timeout as error:
-            raise Locked(f"{_held(path, what)}; wait for it to finish or stop it.") from error
+            raise Locked(
+                f"{_describe_holder(path, what)}; wait for it to finish or stop it."
+            ) from error
         # The last writer may have removed the file that was waited for.
         if current[-1]:
             return held
         held.release()
 
 
-def _held(path: Path, what: str) -> str:
+def _describe_holder(path: Path, what: str) -> str:
     return f"another writer{_read_holder(path)} is at work on {what}"
 
 

@@ -45,7 +45,7 @@ class RowSource:
         items = list[Item]()
         for name in self.files:
             path = Path(self.base, name)
-            with opened(path) as table:
+            with open_table(path) as table:
                 state = state_of(path.stat())
                 items.extend(Item(row_id(name, row), *state) for row in range(table.rows))
         return listing(items, (), ())
@@ -83,7 +83,7 @@ class RowSource:
             kept, first, cells = self._last
             if kept == name and first <= row < first + len(cells):
                 return first, cells
-        with opened(Path(self.base, name)) as table:
+        with open_table(Path(self.base, name)) as table:
             first, cells = table.group(row, self.column)
         self._last = (name, first, cells)
         return first, cells
@@ -129,7 +129,7 @@ class Opened:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Opened]:
+def open_table(path: Path) -> Iterator[Opened]:
     """A table.
 
     Raises:

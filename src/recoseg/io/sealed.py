@@ -59,10 +59,10 @@ class Seal:
         try:
             tensors = safetensors.torch.load(data)
         except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise self._damaged(path) from error
+            raise self._damage_error(path) from error
         digest = header.pop("digest", None)
         if _digest(header, tensors) != digest:
-            raise self._damaged(path)
+            raise self._damage_error(path)
         return header, tensors
 
     def _header(self, path: Path, data: bytes) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Seal:
             )
         return header
 
-    def _damaged(self, path: Path) -> RecosegError:
+    def _damage_error(self, path: Path) -> RecosegError:
         return self.error(f"{path} is damaged or cut short; {self.remedy}.")
 
 

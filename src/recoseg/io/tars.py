@@ -25,7 +25,7 @@ from recoseg.io.sources import (
     suffix_of,
     to_id,
 )
-from recoseg.io.walking import matching, open_regular, walk
+from recoseg.io.walking import match_files, open_regular, walk
 
 WILD = "*?["
 
@@ -189,5 +189,5 @@ def _expand(place: str, failed: Callable[[str, OSError], None]) -> Iterator[str]
         yield place
         return
     else:
-        found = matching(place, failed)
+        found = match_files(place, failed)
     yield from (path for path in found if path.endswith(".tar"))

@@ -71,7 +71,7 @@ def is_folder(entry: Entry) -> bool:
         return False
 
 
-def matching(pattern: str, failed: Callable[[str, OSError], None]) -> Iterator[str]:
+def match_files(pattern: str, failed: Callable[[str, OSError], None]) -> Iterator[str]:
     """Paths of files that fit an absolute pattern, in which ``**`` stands for any folders."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if _is_wild(part))

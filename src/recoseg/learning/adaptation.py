@@ -167,7 +167,7 @@ class _Round:
         names = self.teacher.names if asked.table is None else asked.table.classes
         classes = sum(name != UNKNOWN for name in names)
         architecture = architecture_of(asked.plan, encoder, classes)
-        network = Network.initialised(architecture, encoder, asked.seed)
+        network = Network.initialise(architecture, encoder, asked.seed)
         teaching = self._teach()
         self._told = self._provenance(teaching, encoder.origin)
         trainer = Trainer(network, asked.plan, asked.seed, self.team, teaching.shares)

@@ -199,7 +199,7 @@ def read_pseudo_labels(
 ) -> PseudoLabels:
     """What ``make_pseudo_labels`` left in a folder, for a process that only reads."""
     names = tuple(name for name in names if name != UNKNOWN)
-    labels = manifest.finished(out)
+    labels = manifest.list_finished(out)
     pairs = [
         Pair(job.id, job.source, labels[job.id].path, geometry) for job in jobs if job.id in labels
     ]

@@ -75,13 +75,13 @@ class SharedNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same; an activation that timm put into the norm is applied."""
-        x = self._normalised(x) if self.training else super().forward(x)
+        x = self._normalise(x) if self.training else super().forward(x)
         for name in ("drop", "act"):
             after: Any = self._modules.get(name)
             x = x if after is None else after(x)
         return x
 
-    def _normalised(self, x: Tensor) -> Tensor:
+    def _normalise(self, x: Tensor) -> Tensor:
         values = x.float()
         number = torch.tensor(float(values.numel() // values.shape[1]), device=x.device)
         dist.all_reduce(number)

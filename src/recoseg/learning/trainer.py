@@ -19,7 +19,7 @@ from recoseg.learning.sampling import CropBatch
 from recoseg.learning.team import Team, share_norms
 from recoseg.models.encoders import Encoder
 from recoseg.similarity import upsample
-from recoseg.student.deeplab import Architecture, Network, seeded
+from recoseg.student.deeplab import Architecture, Network, seed_draws
 
 
 class Trainer:
@@ -86,7 +86,7 @@ class Trainer:
         )
         # Dropout is drawn from the iteration, so that a resumed run draws the same.
         seed = (self.seed * 1_000_003 + self.iteration) * 1009 + self.team.rank
-        with seeded(seed, self.team.device):
+        with seed_draws(seed, self.team.device):
             for i, (part, truth) in enumerate(parts):
                 with self._sync(last=i == len(parts) - 1):
                     loss = self._loss(part, truth) / valid

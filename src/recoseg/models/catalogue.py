@@ -108,5 +108,5 @@ def _find_local(model: str) -> str | None:
         from recoseg.models import lite
 
         return str(lite.HEAD_FILE) if all(row[1] for row in lite.status()) else None
-    cached = published.cached()
+    cached = published.find_cached()
     return None if cached is None else str(cached)

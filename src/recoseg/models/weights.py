@@ -57,7 +57,7 @@ class PublishedWeights:
             return f"{self.repository}: {self.files[0]}"
         return Path(self.url).name
 
-    def cached(self) -> Path | None:
+    def find_cached(self) -> Path | None:
         """The local file, if any: in the hub's cache, recoseg's folder or CLIP's cache."""
         from huggingface_hub import try_to_load_from_cache
 
@@ -82,7 +82,7 @@ class PublishedWeights:
         Raises:
             MissingWeights: which file, where it was looked for, and how to bring it here.
         """
-        found = self.cached()
+        found = self.find_cached()
         if found is not None:
             return found
         switches = offline_switches()

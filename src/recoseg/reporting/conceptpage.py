@@ -68,7 +68,7 @@ def render_concept_page(
         "archive": index,
         "files": files,
         "recipe": bank.recipe,
-        "moved": _moved(bank, index),
+        "moved": _has_moved(bank, index),
     }
     return pages.render("concepts.html", f"{files.bank}: recoseg concepts", values)
 
@@ -98,7 +98,7 @@ def _summary(entries: Sequence[ConceptSection]) -> str:
     return f"{things}; {wanting} {'wants' if wanting == 1 else 'want'} a look."
 
 
-def _moved(bank: ConceptBank, index: Index | None) -> bool:
+def _has_moved(bank: ConceptBank, index: Index | None) -> bool:
     """Whether the index is no longer what some concept was retrieved from."""
     if index is None:
         return False

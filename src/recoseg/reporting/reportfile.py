@@ -187,11 +187,11 @@ def read(path: Path) -> ReportFile:
             f"{file} cannot be shown: {str(first).rstrip('.')}; write it again with "
             "`recoseg evaluate`."
         ) from error
-    rows = published(found.dataset.name, dict(found.protocol).get("name", ""))
+    rows = find_published(found.dataset.name, dict(found.protocol).get("name", ""))
     return found.model_copy(update={"published": rows})
 
 
-def published(
+def find_published(
     dataset: str, protocol: str = "", source: Path = PUBLISHED
 ) -> tuple[PublishedRow, ...]:
     """The paper's rows on a dataset, found by its or the protocol's name; empty if it has none."""

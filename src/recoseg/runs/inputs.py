@@ -16,7 +16,7 @@ from recoseg.io.durable import MAX_NAME
 from recoseg.io.images import SUFFIXES, printable
 from recoseg.io.remote import is_url
 from recoseg.io.stored import Photo, list_stored
-from recoseg.io.walking import matching, walk
+from recoseg.io.walking import match_files, walk
 
 # Bytes of a result's name without its suffix.
 LONGEST = 240
@@ -140,7 +140,7 @@ class _Look:
     def _pattern(self, given: Path) -> Iterable[tuple[str, Photo]]:
         fixed = next(part for part in given.parents if not glob.has_magic(str(part)))
         below = len(fixed.absolute().parts)
-        found = matching(str(given.absolute()), self._unsearched)
+        found = match_files(str(given.absolute()), self._unsearched)
         files = _plain(sorted(fixed.joinpath(*Path(path).parts[below:]) for path in found))
         return self._images(given, fixed, files)
 

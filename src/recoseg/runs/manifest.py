@@ -40,7 +40,7 @@ def digests(out: Path, files: Iterable[Path]) -> dict[str, str]:
 def check_ours(out: Path) -> None:
     """InputError unless a folder is empty, ours, or to be made."""
     if (out / MANIFEST).exists():
-        held_in(out)
+        recover(out)
         return
     for folder in (out / "labels", out / "overlays"):
         if folder.is_dir() and any(folder.iterdir()):
@@ -67,7 +67,7 @@ class LabelFile(NamedTuple):
             raise InputError(f"{self.path} is damaged; run `recoseg segment` again.")
 
 
-def finished(out: Path) -> dict[str, LabelFile]:
+def list_finished(out: Path) -> dict[str, LabelFile]:
     """Image id to its labels, of all that a folder's manifest records."""
     entries = read(out)["images"].items()
     return {
@@ -77,7 +77,7 @@ def finished(out: Path) -> dict[str, LabelFile]:
 
 def read(out: Path) -> dict[str, Any]:
     """The manifest of a folder of results; InputError if it is damaged or something else."""
-    held = _parsed(out / MANIFEST)
+    held = _parse(out / MANIFEST)
     if held is None:
         if _is_ours(out):
             raise InputError(f"{out / MANIFEST} is damaged; run `recoseg segment` again.")
@@ -87,16 +87,16 @@ def read(out: Path) -> dict[str, Any]:
     return held
 
 
-def held_in(out: Path) -> tuple[dict[str, Any], bool]:
+def recover(out: Path) -> tuple[dict[str, Any], bool]:
     """What is recorded, and whether that is all; InputError if the folder is something else."""
     if not (out / MANIFEST).exists():
         return {"images": {}}, True
-    held = _parsed(out / MANIFEST)
+    held = _parse(out / MANIFEST)
     if held is not None:
         return held, True
     if not _is_ours(out):
         return read(out), True
-    return _parsed(out / BACKUP) or {"images": {}}, False
+    return _parse(out / BACKUP) or {"images": {}}, False
 
 
 def _is_ours(out: Path) -> bool:
@@ -104,10 +104,10 @@ def _is_ours(out: Path) -> bool:
     with contextlib.suppress(OSError), open_regular(out / MANIFEST) as stream:
         if f'"{FORMAT}"'.encode() in stream.read(200):
             return True
-    return (out / LOCK).is_file() and (_parsed(out / BACKUP) is not None)
+    return (out / LOCK).is_file() and (_parse(out / BACKUP) is not None)
 
 
-def _parsed(path: Path) -> dict[str, Any] | None:
+def _parse(path: Path) -> dict[str, Any] | None:
     """The manifest in a file; None if that is damaged or something else."""
     try:
         held = json.loads(read_regular(path))

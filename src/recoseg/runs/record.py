@@ -22,7 +22,7 @@ from recoseg.runs.manifest import (
     MANIFEST,
     NAMES,
     digests,
-    held_in,
+    recover,
     write,
 )
 
@@ -52,7 +52,7 @@ class Record:
         Raises:
             InputError: label maps would stay whose indices ``names.json`` would tell no longer.
         """
-        held, whole = held_in(self.out)
+        held, whole = recover(self.out)
         same = held.get("settings") == self.settings and held.get("recoseg") == VERSION
         names = held.get("settings", {}).get("names")
         others = dict(held.get("others", {}))

@@ -31,7 +31,7 @@ def working_size(image: RGB, most: int | None = WORKING_PIXELS) -> tuple[int, in
     return min(rows, most), min(columns, most)
 
 
-def likely(maps: ScoreMaps, least: Tensor, most: int) -> Tensor:
+def pick_likely(maps: ScoreMaps, least: Tensor, most: int) -> Tensor:
     """The concepts that are most likely in the image at all.
 
     A concept that is there covers a part of the image with scores well above those it has where it
@@ -53,7 +53,7 @@ def likely(maps: ScoreMaps, least: Tensor, most: int) -> Tensor:
     return ranks[:most].sort().values
 
 
-def winning(maps: ScoreMaps, most: int | None) -> Tensor:
+def pick_contenders(maps: ScoreMaps, most: int | None) -> Tensor:
     """Indices of all concepts; of more than ``most``, the largest of those that win somewhere.
 
     The hundred others of a large bank win nowhere, but would cost the CRF a minute on a photo. The
@@ -93,7 +93,9 @@ def probability(
     return torch.cat(parts).cpu().numpy()
 
 
-def mass(maps: ScoreMaps, chosen: Tensor, temperature: float, size: tuple[int, int]) -> Tensor:
+def sum_chosen(
+    maps: ScoreMaps, chosen: Tensor, temperature: float, size: tuple[int, int]
+) -> Tensor:
     """(1, H, W) probability that the concepts left out leave to the chosen ones."""
     everything = torch.softmax(maps.at(maps.grid) / temperature, dim=0)
     return upsample(everything[chosen].sum(dim=0, keepdim=True)[None], size)[0]

@@ -75,7 +75,7 @@ class Options:
             if not 0 < self.sure < 1:
                 raise InputError(f"sure must lie between 0 and 1, not {self.sure!r}.")
             self._set("unknown", True)
-        self.tuned(CRF())  # refuses a strength or a temperature out of range
+        self.with_strength(CRF())  # refuses a strength or a temperature out of range
         if self.shortlist is not None:
             self._set("shortlist", _count(self.shortlist))
         self._check_system()
@@ -84,9 +84,9 @@ class Options:
         """Options with some fields changed."""
         return dataclasses.replace(self, **changes)
 
-    def tuned(self, crf: CRF) -> CRF:
+    def with_strength(self, crf: CRF) -> CRF:
         """A recipe's CRF with this strength and temperature."""
-        return crf.tuned(self.strength, self.temperature)
+        return crf.with_strength(self.strength, self.temperature)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""

@@ -17,7 +17,7 @@ from recoseg.io.progress import Step, quiet_step
 from recoseg.models.base import encode_shared
 from recoseg.models.registry import Models
 from recoseg.recipe import Recipe
-from recoseg.segmenting.tiling import CELL, Tiling, blended
+from recoseg.segmenting.tiling import CELL, Tiling, blend_tiles
 from recoseg.similarity import cosine_map, smooth, upsample
 
 TILING = Tiling(side=640, overlap=160)
@@ -133,14 +133,14 @@ class Scorer:
             cosines.append(pair)
             step()
         if self._tiles(image):
-            cosines.append(self._tiled(image, step))
+            cosines.append(self._encode_tiles(image, step))
         language, visual = (_mean([pair[side] for pair in cosines]) for side in (0, 1))
         if recipe.smooth and features is not None:
-            language, visual = _smoothed(language, visual, features, recipe.smooth)
-        language = _above(language, self.text_levels)
+            language, visual = _smooth_maps(language, visual, features, recipe.smooth)
+        language = _subtract_levels(language, self.text_levels)
         if language is not None and self.texts is not None:
-            language = _impartial(language, self.texts)
-        visual = _above(visual, self.reference_levels)
+            language = _fill_unnamed(language, self.texts)
+        visual = _subtract_levels(visual, self.reference_levels)
         if language is not None:
             scene = language.mean(dim=(1, 2), keepdim=True)
             language = torch.sigmoid(recipe.gain * (language - recipe.debias * scene))
@@ -153,7 +153,7 @@ class Scorer:
 
     def _whole(self, image: RGB, scale: float) -> Tensor:
         if self.recipe.image_size is None:
-            return images.to_tensor(_as_it_is(image, scale))[None]
+            return images.to_tensor(_resize_by(image, scale))[None]
         size = round(self.recipe.image_size * scale)
         height, width = images.short_side(image.shape, size)
         # A very long strip would need unbounded memory at a fixed short side.
@@ -173,18 +173,18 @@ class Scorer:
         pair = _cosines(dense, self.texts), _cosines(features, self.references)
         return pair, None if features is None else features[0]
 
-    def _tiled(self, image: RGB, step: Step = quiet_step) -> Pair:
+    def _encode_tiles(self, image: RGB, step: Step = quiet_step) -> Pair:
         pixels = images.to_tensor(images.resize(image, _grid(image)))[None]
 
         def see(tile: Tensor) -> list[Tensor]:
             return [cosines for cosines in self._encode(tile)[0] if cosines is not None]
 
-        maps = iter(blended(pixels, TILING, see, step))
+        maps = iter(blend_tiles(pixels, TILING, see, step))
         language = None if self.texts is None else next(maps)
         return language, None if self.references is None else next(maps)
 
 
-def _as_it_is(image: RGB, scale: float) -> RGB:
+def _resize_by(image: RGB, scale: float) -> RGB:
     """The image at a multiple of its own size, at least one cell; InputError if it is too large."""
     height, width = (max(CELL, round(side * scale)) for side in image.shape[:2])
     if height * width > MOST_AS_IT_IS:
@@ -209,13 +209,13 @@ def _cosines(features: Tensor | None, vectors: Tensor | None) -> Tensor | None:
     return cosine_map(features, vectors)[0].float()
 
 
-def _above(cosines: Tensor | None, levels: Tensor | None) -> Tensor | None:
+def _subtract_levels(cosines: Tensor | None, levels: Tensor | None) -> Tensor | None:
     if cosines is None or levels is None:
         return cosines
     return cosines - levels.to(cosines)[:, None, None]
 
 
-def _smoothed(
+def _smooth_maps(
     language: Tensor | None, visual: Tensor | None, features: Tensor, sharpness: float
 ) -> Pair:
     """Both maps, averaged over the cells of the language map's grid, the coarser one."""
@@ -229,7 +229,7 @@ def _smoothed(
     return found[: len(language)], found[len(language) :].to(visual)
 
 
-def _impartial(language: Tensor, texts: Tensor) -> Tensor:
+def _fill_unnamed(language: Tensor, texts: Tensor) -> Tensor:
     """For concepts without a text, what language says of the others on average."""
     named = texts.any(dim=1).to(language.device)
     if bool(named.all()) or not bool(named.any()):

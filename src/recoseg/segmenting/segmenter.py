@@ -66,7 +66,7 @@ class Segmenter:
         options = options.replace(**settings)
         bank = bank if options.concepts is None else bank.subset(list(options.concepts))
         _check(bank, options)
-        self._bank, self._crf = bank, options.tuned(bank.recipe.crf)
+        self._bank, self._crf = bank, options.with_strength(bank.recipe.crf)
         # As resolved, so that the same results have the same options.
         self._options = options.replace(concepts=bank.names, temperature=self._crf.temperature)
         self._models = models or Models.load(bank.recipe, device)
@@ -212,7 +212,7 @@ class Segmenter:
         if (sure := self._bank.recipe.confidence_temperature) is not None:
             probabilities = torch.softmax(compared / sure, dim=0)
         if self._options.shortlist is None and len(chosen) < maps.count:
-            among = decision.mass(maps, chosen, sure or self._crf.temperature, working)
+            among = decision.sum_chosen(maps, chosen, sure or self._crf.temperature, working)
             probabilities = probabilities * among
         confidence = decision.probability(probabilities, winners, size)
         labels = best = chosen.cpu().numpy()[winners]
@@ -232,8 +232,8 @@ class Segmenter:
 
     def _competitors(self, maps: ScoreMaps) -> Tensor:
         if self._options.shortlist is None or self._usual is None:
-            return decision.winning(maps, self._bank.recipe.contenders)
-        return decision.likely(maps, self._usual, self._options.shortlist)
+            return decision.pick_contenders(maps, self._bank.recipe.contenders)
+        return decision.pick_likely(maps, self._usual, self._options.shortlist)
 
     def _probabilities(self, image: RGB, scores: Tensor, sharpen: Sharpen | None) -> Tensor:
         if sharpen is not None:

@@ -54,7 +54,7 @@ class Tiling:
         return (torch.minimum(place, cells - place) / rise).clamp(max=1)
 
 
-def blended(
+def blend_tiles(
     pixels: Tensor,
     tiling: Tiling,
     see: Callable[[Tensor], Sequence[Tensor]],

@@ -85,7 +85,7 @@ class FaissFolder:
         durable.make_folder(self.folder)
         with (
             locks.hold(self.folder / "lock", self.where),
-            _told(self.folder),
+            _explain_errors(self.folder),
             contextlib.closing(self._connect()) as database,
         ):
             # Readers are kept out only while a transaction ends.
@@ -101,7 +101,7 @@ class FaissFolder:
             finally:
                 self._writing, self._loaded, self._pending = None, None, 0
 
-    def held(self) -> Iterator[tuple[str, bytes]]:
+    def list_images(self) -> Iterator[tuple[str, bytes]]:
         """Page by page, so that changes can be made beside."""
         after, query = "", "SELECT id, hash FROM images WHERE id > ? ORDER BY id LIMIT ?"
         while found := self._database.execute(query, (after, PAGE)).fetchall():
@@ -130,7 +130,7 @@ class FaissFolder:
 
     def clear(self) -> None:
         """Forget all, at once or not at all."""
-        with locks.hold(self.folder / "lock", self.where), _told(self.folder):
+        with locks.hold(self.folder / "lock", self.where), _explain_errors(self.folder):
             if self.state() is None:
                 return
             with contextlib.closing(self._connect()) as database:
@@ -213,7 +213,7 @@ class FaissFolder:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with _told(self.folder):
+        with _explain_errors(self.folder):
             if not (self.folder / DATABASE).is_file():
                 raise ServerError(f"{self.where} does not exist; run `recoseg index sync`.")
             with contextlib.closing(self._connect()) as database:
@@ -222,7 +222,7 @@ class FaissFolder:
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _explain_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, TypeError) as error:

@@ -46,7 +46,7 @@ class PgVector:
             import pgvector.psycopg
             import psycopg
         self.name = name.replace("\0", "")
-        with _told(_shown(url)):
+        with _explain_errors(_hide_password(url)):
             self._connection = psycopg.connect(url, autocommit=True, connect_timeout=10)
             # Whoever forgets to close it does not keep a session of the server busy.
             weakref.finalize(self, self._connection.close)
@@ -116,7 +116,7 @@ class PgVector:
             with contextlib.suppress(ServerError), self._asking():
                 self._ask("SELECT pg_advisory_unlock(%s, hashtext(%s))", _LOCK, self.name)
 
-    def held(self) -> Iterator[tuple[str, bytes]]:
+    def list_images(self) -> Iterator[tuple[str, bytes]]:
         """Page by page, so that the table can be changed beside."""
         after = ""
         query = "SELECT id, hash FROM {} WHERE id > %s ORDER BY id LIMIT %s"
@@ -197,7 +197,7 @@ class PgVector:
         return cursor.fetchall() if cursor.description else []
 
     def _asking(self) -> contextlib.AbstractContextManager[None]:
-        return _told(self.where)
+        return _explain_errors(self.where)
 
 
 def _with(query: str, *names: str) -> psycopg.sql.Composed:
@@ -208,13 +208,13 @@ def _with(query: str, *names: str) -> psycopg.sql.Composed:
     return sql.SQL(literal).format(*map(sql.Identifier, names))
 
 
-def _shown(url: str) -> str:
+def _hide_password(url: str) -> str:
     """A URL without what comes before the host, which may be a password."""
     return f"the server at {url.rpartition('@')[2].removeprefix('postgresql://').partition('?')[0]}"
 
 
 @contextlib.contextmanager
-def _told(where: str) -> Iterator[None]:
+def _explain_errors(where: str) -> Iterator[None]:
     import psycopg
 
     try:

@@ -47,7 +47,7 @@ class ServedIndex(Index):
             ServerError: the server cannot be reached, or its vectors are not those of the index.
             IndexMismatch: it holds vectors of another model.
         """
-        vectors = search.checked(queries, k, self.dim, self.model_id)
+        vectors = search.check_queries(queries, k, self.dim, self.model_id)
         self._require_current()
         left_out = frozenset(exclude)
         found, _ = self.server.nearest(vectors.numpy(), k + len(left_out))

@@ -64,7 +64,7 @@ class VectorServer(Protocol):
         """
         ...
 
-    def held(self) -> Iterator[tuple[str, bytes]]:
+    def list_images(self) -> Iterator[tuple[str, bytes]]:
         """(id, content's hash) of all images, in the order of ids; changes may go on beside."""
         ...
 

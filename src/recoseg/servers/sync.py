@@ -75,7 +75,7 @@ class _Difference:
 
     def steps(self) -> Iterator[int]:
         """Do all of it; the number of the index's images seen at each step."""
-        theirs = self.server.held()
+        theirs = self.server.list_images()
         id, digest = next(theirs, (None, b""))
         for page in pages.pages(self.index):
             for ours, wanted in zip(page.ids, page.hashes, strict=True):

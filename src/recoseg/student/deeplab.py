@@ -100,9 +100,9 @@ class Network(nn.Module):
         self.register_buffer("std", torch.tensor(architecture.std)[:, None, None])
 
     @classmethod
-    def initialised(cls, architecture: Architecture, encoder: Encoder, seed: int) -> Network:
+    def initialise(cls, architecture: Architecture, encoder: Encoder, seed: int) -> Network:
         """A network to train: the encoder from its weights, all else random from ``seed``."""
-        with seeded(seed, torch.device("cpu")):
+        with seed_draws(seed, torch.device("cpu")):
             network = cls(architecture)
         extractor: Any = network.encoder
         encoder.initialise(extractor.model)
@@ -128,7 +128,7 @@ class Network(nn.Module):
 
 
 @contextlib.contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seed_draws(seed: int, device: torch.device) -> Iterator[None]:
     """Draw random numbers from ``seed``, on the CPU and on ``device``; then the caller's go on."""
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(cuda):
@@ -142,18 +142,18 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def fitted(pixels: Tensor, short_side: int) -> Tensor:
+def stretch_to_fit(pixels: Tensor, short_side: int) -> Tensor:
     """(B, 3, H, W) stretched to multiples of 32, after what ``Architecture.short_side`` asks.
 
     Padding instead would put pixels that no photo has before the pyramid's mean of the image.
     """
     height, width = pixels.shape[-2:]
-    size: Any = fitted_size(height, width, short_side)
+    size: Any = fit_size(height, width, short_side)
     return F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
 
 
-def fitted_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """(H, W) that ``fitted`` stretches to; also of the sizes that ONNX leaves open."""
+def fit_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """(H, W) that ``stretch_to_fit`` stretches to; also of the sizes that ONNX leaves open."""
     short = torch.sym_min(height, width)
     wanted = torch.sym_max(short, torch.sym_min(2 * short, short_side))
     # In whole numbers, so that ONNX computes the same sizes of images of any size.

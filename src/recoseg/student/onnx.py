@@ -28,7 +28,7 @@ from recoseg.drawing import palette
 from recoseg.errors import InputError, StudentError
 from recoseg.io import durable, images
 from recoseg.io.images import ImageLike
-from recoseg.student.deeplab import fitted
+from recoseg.student.deeplab import stretch_to_fit
 from recoseg.student.student import TILING, Student
 
 OPSET = 18
@@ -79,10 +79,10 @@ def export(
     if int8 and len(photos) < 2:
         raise InputError("int8 needs photos: some to set its ranges and others to measure on.")
     _check_packages()
-    shown = [_limited(photo, student.architecture.short_side) for photo in photos]
+    shown = [_limit_size(photo, student.architecture.short_side) for photo in photos]
     model = _graph(student)
     if int8:
-        model = _quantised(model, shown[::2])
+        model = _quantise(model, shown[::2])
         shown = shown[1::2]
     _describe(model, student, int8)
     durable.write(path, model.SerializeToString())
@@ -98,7 +98,7 @@ class _Door(nn.Module):
         self.network, self.short_side = network, short_side
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = fitted(image.permute(2, 0, 1)[None].float() / 255, self.short_side)
+        pixels = stretch_to_fit(image.permute(2, 0, 1)[None].float() / 255, self.short_side)
         maps = torch.softmax(self.network(pixels), dim=1)
         size = [image.shape[0], image.shape[1]]
         whole = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
@@ -113,7 +113,7 @@ def _graph(student: Student) -> Any:
     image = torch.zeros(*EXAMPLE, 3, dtype=torch.uint8)
     sides = {0: torch.export.Dim("height", min=2), 1: torch.export.Dim("width", min=2)}
     stream = io.BytesIO()
-    with _silent():
+    with _silence():
         program: Any = torch.onnx.export(
             door,
             (image,),
@@ -129,7 +129,7 @@ def _graph(student: Student) -> Any:
     return onnx.load_model_from_string(stream.getvalue())
 
 
-def _quantised(model: Any, photos: Sequence[images.RGB]) -> Any:
+def _quantise(model: Any, photos: Sequence[images.RGB]) -> Any:
     """Static quantisation per channel, ranges from photos; the pixels' own part stays float."""
     import onnx
     from onnxruntime import quantization as q
@@ -141,7 +141,7 @@ def _quantised(model: Any, photos: Sequence[images.RGB]) -> Any:
         def get_next(self) -> Any:
             return next(self.left, None)
 
-    with tempfile.TemporaryDirectory() as folder, _silent():
+    with tempfile.TemporaryDirectory() as folder, _silence():
         plain, ready, small = (str(Path(folder) / name) for name in ("a.onnx", "b.onnx", "c.onnx"))
         onnx.save(model, plain)
         quant_pre_process(plain, ready, skip_symbolic_shape=True)
@@ -188,7 +188,7 @@ def run(path: Path, photos: Sequence[images.RGB]) -> Iterator[NDArray[np.uint8]]
         yield session.run(["labels"], {"image": photo})[0]
 
 
-def _limited(photo: ImageLike, short_side: int) -> images.RGB:
+def _limit_size(photo: ImageLike, short_side: int) -> images.RGB:
     """A photo with its short side at most 480, and so long that a student cuts no tiles."""
     image = images.read(photo)
     if min(image.shape[:2]) > CALIBRATION_SIDE:
@@ -208,7 +208,7 @@ def _check_packages() -> None:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     """The exporters' own chatter off; it speaks of their insides."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -26,9 +26,9 @@ from recoseg.segmenting.decision import pick_winners, probability, working_size
 from recoseg.segmenting.options import Options
 from recoseg.segmenting.result import Segmentation
 from recoseg.segmenting.scoremaps import ScoreMaps
-from recoseg.segmenting.tiling import Tiling, blended
+from recoseg.segmenting.tiling import Tiling, blend_tiles
 from recoseg.student import studentfile
-from recoseg.student.deeplab import Architecture, Network, fitted, fitted_size
+from recoseg.student.deeplab import Architecture, Network, fit_size, stretch_to_fit
 
 TILING = Tiling(side=1024, overlap=128, even=True, ramp=128)
 
@@ -71,7 +71,7 @@ class Student:
                 "name each class once."
             )
         _check(options)
-        chosen = _chosen(tuple(names), options.concepts)
+        chosen = _choose(tuple(names), options.concepts)
         if chosen != tuple(names):
             network = network.choose([list(names).index(name) for name in chosen])
             architecture = dataclasses.replace(architecture, classes=len(chosen))
@@ -173,7 +173,7 @@ class Student:
 
     def steps(self, image: RGB, refine: bool) -> int:
         """How often ``maps``, and then ``decide`` if it is to ``refine``, calls its step."""
-        seen = fitted_size(image.shape[0], image.shape[1], self.architecture.short_side)
+        seen = fit_size(image.shape[0], image.shape[1], self.architecture.short_side)
         return len(TILING.corners(seen)) + (CRF().iterations if refine else 0)
 
     def decide(
@@ -187,7 +187,7 @@ class Student:
         refine = self._options.refine if refine is None else refine
         (probabilities,) = maps.factors
         size = (image.shape[0], image.shape[1])
-        chosen = _sharpened(maps, image, sharpen) if refine else probabilities
+        chosen = _sharpen(maps, image, sharpen) if refine else probabilities
         labels, confidence = pick_winners(chosen, size)
         if refine:  # the CRF's own probabilities are near 1 nearly everywhere, right or wrong
             confidence = probability(probabilities, labels, size)
@@ -207,8 +207,8 @@ class Student:
         ``step`` is called after each.
         """
         whole = images.to_tensor(image)[None].to(self.device)
-        pixels = fitted(whole, self.architecture.short_side)
-        (logits,) = blended(pixels, TILING, self._tile, step)
+        pixels = stretch_to_fit(whole, self.architecture.short_side)
+        (logits,) = blend_tiles(pixels, TILING, self._tile, step)
         return logits
 
     def _tile(self, pixels: Tensor) -> tuple[Tensor]:
@@ -222,7 +222,7 @@ class Student:
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _sharpened(maps: ScoreMaps, image: RGB, sharpen: Sharpen) -> Tensor:
+def _sharpen(maps: ScoreMaps, image: RGB, sharpen: Sharpen) -> Tensor:
     """CRF of probabilities on the working grid of the image."""
     size = working_size(image)
     return sharpen(maps.at(size).clamp_min(1e-6).log(), images.resize(image, size), CRF())
@@ -236,7 +236,7 @@ def _check(options: Options) -> None:
         raise InputError(f"{strange[-1]} is of banks, not of students; leave it out.")
 
 
-def _chosen(names: tuple[str, ...], concepts: Sequence[str] | None) -> tuple[str, ...]:
+def _choose(names: tuple[str, ...], concepts: Sequence[str] | None) -> tuple[str, ...]:
     chosen = names if concepts is None else tuple(concepts)
     missing = [name for name in chosen if name not in names]
     if missing or not chosen:

@@ -38,7 +38,7 @@ class ClipRecord:
             self._go_on()
 
     def _go_on(self) -> None:
-        held, _ = manifest.held_in(self.out)
+        held, _ = manifest.recover(self.out)
         if held.get("settings") != self.settings or held.get("recoseg") != VERSION:
             raise InputError(
                 f"{self.out} holds results of something else, or of other settings; choose another "

@@ -137,7 +137,7 @@ class File:
             InputError: PyAV is not installed.
         """
         self.path, self.skipped = path, list[str]()
-        with self._opened() as container:
+        with self._open() as container:
             stream = container.streams.video[0]
             rate = stream.average_rate or stream.guessed_rate
             self.fps = Fraction(rate) if rate else FOLDER_FPS
@@ -152,8 +152,8 @@ class File:
     def read(self, start: int, every: int) -> Iterator[Frame]:
         """As ``Frames``; packets that cannot be decoded are skipped."""
         self.skipped, index, clock = [], 0, _Clock(1 / self.fps)
-        with self._opened() as container:
-            for picture in self._decoded(container):
+        with self._open() as container:
+            for picture in self._decode(container):
                 time = clock.read(picture)
                 if index >= start and index % every == 0:
                     stem = f"frame_{index:06d}"
@@ -162,7 +162,7 @@ class File:
         if not index:
             raise VideoError(f"{self.path} holds no frame that can be decoded; check the file.")
 
-    def _decoded(self, container: Any) -> Iterator[Any]:
+    def _decode(self, container: Any) -> Iterator[Any]:
         import av
 
         packets, broken = container.demux(container.streams.video[0]), 0
@@ -181,7 +181,7 @@ class File:
         if broken:
             self.skipped.append(f"{broken} packets of {self.path} that cannot be decoded")
 
-    def _opened(self) -> Any:
+    def _open(self) -> Any:
         av = pyav()
         try:
             options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}

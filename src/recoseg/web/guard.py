@@ -65,7 +65,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, _linger(receive, sealed))
         else:
-            await self.app(scope, self._counted(receive), sealed)
+            await self.app(scope, self._count_body(receive), sealed)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -115,7 +115,7 @@ class Guard:
     def _too_large(self) -> Response:
         return refuse(too_large(self.settings.max_bytes), 413, {"Connection": "close"})
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _count_body(self, receive: Receive) -> Receive:
         """``receive``, but a body that was declared smaller than it is ends at the limit."""
         seen = 0
 

@@ -32,7 +32,7 @@ import torch
 from recoseg import evaluate
 from recoseg.baselines.baseline import Baseline
 from recoseg.baselines.plan import LABELS, preset
-from recoseg.baselines.rows import Rows
+from recoseg.baselines.rows import BaselineRows
 from recoseg.baselines.training import train
 from recoseg.datasets import Dataset
 from recoseg.evaluation.protocols import protocol
@@ -117,7 +117,7 @@ def compare(
     for name, row in trained.items():
         result["trained"][f"{each.name}, {name}"] = row["cost"]
     for where, dataset in each.scored.items():
-        made = Rows({name: row["made"] for name, row in trained.items()})
+        made = BaselineRows({name: row["made"] for name, row in trained.items()})
         result["rows"].setdefault(where, {}).update(sum_seeds(figures(made, dataset, args)))
         write(args.out, result)
 

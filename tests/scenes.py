@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recoseg.baselines.learner import Classifier, Learner
-from recoseg.baselines.plan import Plan, preset
+from recoseg.baselines.plan import BaselinePlan, preset
 from recoseg.baselines.training import LEARNERS
 from recoseg.baselines.views import Geometry, warp
 from recoseg.evaluation import metrics
@@ -73,7 +73,7 @@ class Scenes:
         return torch.einsum("chw,cd->dhw", maps, self._basis)
 
 
-def small(method: str, **changes: object) -> Plan:
+def small(method: str, **changes: object) -> BaselinePlan:
     """The preset of a method, short enough for a test."""
     short = {"dim": 16, "batch": 8, "rate": 1e-2, "rounds": 6}
     if method in ("iic", "stego"):

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 from recoseg import datasets, evaluate
 from recoseg.baselines import features
 from recoseg.baselines.baseline import Baseline, supervision
-from recoseg.baselines.networks import Architecture, describe_pyramid, start_network
+from recoseg.baselines.networks import BaselineArchitecture, describe_pyramid, start_network
 from recoseg.baselines.photos import Photos
 from recoseg.baselines.plan import LABELS, preset
-from recoseg.baselines.rows import Rows
+from recoseg.baselines.rows import BaselineRows
 from recoseg.baselines.training import train
 from recoseg.cli.app import app
 from recoseg.errors import BaselineError, InputError, TrainingError, UnknownModel
@@ -145,7 +145,7 @@ def test_the_floor_finds_colours_and_its_row_says_what_it_is(home, tmp_path, mon
         train(plan, home / "images", 4, tmp_path / f"{method}.baseline", progress=False)
     dataset = datasets.open("folder", home, names=NAMES)
     both = {name: Baseline.open(tmp_path / f"{name}.baseline") for name in ("kmeans", "stego")}
-    report = evaluate(Rows(both), dataset, progress=False)
+    report = evaluate(BaselineRows(both), dataset, progress=False)
     row = report["kmeans"]
     assert row["accuracy"] > 0.9
     assert sorted(row["matching"]) == sorted(NAMES)
@@ -163,7 +163,7 @@ def test_the_published_figures_stand_beside_the_row_of_the_same_protocol(made):
     from recoseg.evaluation.results import _find_published
 
     stego, floor = (
-        Rows({name: Baseline.open(made / f"{name}.baseline")}).systems[0]
+        BaselineRows({name: Baseline.open(made / f"{name}.baseline")}).systems[0]
         for name in ("stego", "kmeans")
     )
     printed = _find_published(stego, published.rows("cityscapes-27"))
@@ -328,7 +328,7 @@ def test_stego_on_the_tokens_of_dino_with_patches_of_eight(
         return
     plan = preset("stego", preset_name).replace(encoder=id, size=32, rounds=1, steps=2, batch=3)
     made = train(plan, home / "images", 4, tmp_path / "stego.baseline", progress=False)
-    assert made.architecture == Architecture("residual", channels, 70)
+    assert made.architecture == BaselineArchitecture("residual", channels, 70)
     assert made.note == f"reimplementation, timm:{name}.dino encoder, trained without labels"
     found = Baseline.open(tmp_path / "stego.baseline")(home / "images" / "0.png")
     assert found.labels.shape == (96, 96)

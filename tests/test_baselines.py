@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from recoseg.baselines import iic, picie, primaps, spherical, stego
 from recoseg.baselines.neighbours import derangement, nearest
-from recoseg.baselines.plan import LABELS, PRESETS, Plan, preset
+from recoseg.baselines.plan import LABELS, PRESETS, BaselinePlan, preset
 from recoseg.baselines.views import Geometry, recolour, warp
 from recoseg.errors import InputError
 from recoseg.evaluation import metrics
@@ -163,13 +163,13 @@ def test_masks_of_a_photo_are_its_parts_and_cover_nearly_all_of_it():
 def test_a_mask_is_given_to_one_cluster_and_cells_outside_masks_to_none():
     scores = noise(2, 4, 3, 3).softmax(1)
     masks = torch.tensor([[[0, 0, 1], [0, 0, 1], [2, 2, -1]]] * 2)
-    found = primaps.by_mask(scores, masks)
+    found = primaps.vote_by_mask(scores, masks)
     for photo, mask in itertools.product(range(2), range(3)):
         cells = masks[photo] == mask
         best = int(scores[photo][:, cells].sum(1).argmax())
         assert set(found[photo][cells].tolist()) == {best}
     assert (found[masks == -1] == -1).all()
-    assert (primaps.by_mask(scores, torch.full((2, 3, 3), -1)) == -1).all()
+    assert (primaps.vote_by_mask(scores, torch.full((2, 3, 3), -1)) == -1).all()
 
 
 def test_focal_loss_is_cross_entropy_that_trusts_what_is_sure():
@@ -315,7 +315,7 @@ def test_every_method_has_a_plan_for_a_cpu_and_the_published_one():
     for method in LABELS:
         assert {"small", "paper"} <= {plan.name for plan in PRESETS if plan.method == method}
         for plan in (preset(method), preset(method, "paper")):
-            assert Plan.from_dict(plan.to_dict()) == plan
+            assert BaselinePlan.from_dict(plan.to_dict()) == plan
     with pytest.raises(InputError, match="no baseline 'deepcluster'"):
         preset("deepcluster")
     with pytest.raises(InputError, match="has no preset 'huge'"):

@@ -94,15 +94,15 @@ def test_heat_runs_from_dark_to_bright():
 
 def test_a_mark_is_a_ring_round_its_point():
     image = np.full((100, 200, 3), 128, np.uint8)
-    changed = np.argwhere((palette.mark(image, 0.25, 0.5) != image).any(-1))
+    changed = np.argwhere((palette.draw_ring(image, 0.25, 0.5) != image).any(-1))
     assert np.abs(changed.mean(0) - (49.5, 49.5)).max() < 0.6
     assert np.abs(changed - (50, 50)).max() < 10
-    assert (palette.mark(image, 0.25, 0.5)[50, 50] == 128).all()
+    assert (palette.draw_ring(image, 0.25, 0.5)[50, 50] == 128).all()
 
 
 def test_marks_at_the_corners_do_not_fail():
     for x, y in ((0, 0), (1, 1), (0, 1)):
-        assert palette.mark(photo(), x, y).shape == (40, 60, 3)
+        assert palette.draw_ring(photo(), x, y).shape == (40, 60, 3)
 
 
 def test_legend_shows_each_colour_and_grows_columns():

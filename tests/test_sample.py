@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recoseg.building.cosegment import cosegment, move_seeds
-from recoseg.building.sample import COUNT, Sample, spread
+from recoseg.building.sample import COUNT, PixelSample, spread
 from recoseg.concepts.bank import ConceptBank
 from recoseg.errors import ArchiveError, RecipeError
 from recoseg.io.squares import cut_square
@@ -77,17 +77,19 @@ def test_medians_are_those_of_the_archives_pixels(models):
 def test_what_the_archive_lost_is_left_out_and_without_any_nothing_can_be_centred(models):
     memory = Listed(archive(), models.retrieval)
     memory.pictures["green0.png"] = None
-    assert len(Sample.of_archive(memory, models, CENTRED).dense) == -(-(len(memory.ids) - 1) // 4)
+    assert len(PixelSample.of_archive(memory, models, CENTRED).dense) == -(
+        -(len(memory.ids) - 1) // 4
+    )
     memory.pictures = dict.fromkeys(memory.pictures)
     with pytest.raises(ArchiveError, match="no image"):
-        Sample.of_archive(memory, models, CENTRED)
+        PixelSample.of_archive(memory, models, CENTRED)
 
 
 def test_examples_alone_are_centred_by_their_own_pixels(models):
     examples = {"red": [picture("white", "red"), picture("black", "red")]}
     recipe = CENTRED.replace(ce=False)
     bank = build([], None, models, recipe, examples=examples)
-    own = Sample.of([cut_square(p, SIZE) for p in examples["red"]], models)
+    own = PixelSample.of([cut_square(p, SIZE) for p in examples["red"]], models)
     assert bank["red"].medians == own.medians(bank["red"].text, bank["red"].reference)
 
 
@@ -145,8 +147,8 @@ def test_pixels_that_the_models_bring_take_the_place_of_the_archives():
             assert median == pytest.approx(float(expected.repeat(3).median()), abs=1e-6)
     assert bank["blue"].medians[1] == pytest.approx(bank["red"].medians[1])
     half = Models(toy, toy, Toy())
-    assert Sample.of_models(half) is None
-    assert Sample.of_models(nets).dense[0].shape == (1, toy.dim, 3 * toy.dim, 1)
+    assert PixelSample.of_models(half) is None
+    assert PixelSample.of_models(nets).dense[0].shape == (1, toy.dim, 3 * toy.dim, 1)
 
 
 class Finer(Toy):

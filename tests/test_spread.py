@@ -103,13 +103,13 @@ def test_killed_after_any_block_it_goes_on_and_ends_the_same(photos, tmp_path, m
     monkeypatch.setattr(update, "COARSE_NS", 0)
     plain = build(photos, tmp_path / "plain")
     written = []
-    real = parts.Draft.write
+    real = parts.PartDraft.write
 
     def write(draft, folder, key, read_ns):
         written.append([name for name in draft.places if name not in ("1/005.png", "2/000.png")])
         real(draft, folder, key, read_ns)
 
-    monkeypatch.setattr(parts.Draft, "write", write)
+    monkeypatch.setattr(parts.PartDraft, "write", write)
     with pytest.raises(KeyboardInterrupt):
         build(photos, tmp_path / "made", cluster=Dying(after))
     made = build(photos, tmp_path / "made", cluster=Here())

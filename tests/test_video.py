@@ -195,7 +195,7 @@ def test_frames_without_or_with_wrong_times_follow_at_the_usual_distance():
         def __init__(self, pts):
             self.pts = pts
 
-    clock = frames._Clock(Fraction(1, 25))
+    clock = frames._FrameTimes(Fraction(1, 25))
     read = [clock.read(Picture(pts)) for pts in (50, None, 60, 55, None, 100)]
     step = Fraction(1, 25)
     assert read == [0, step, 1, 1 + step, 1 + 2 * step, 5]

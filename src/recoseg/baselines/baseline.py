@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from recoseg.baselines import features
 from recoseg.baselines.features import Extractor
 from recoseg.baselines.learner import Classifier
-from recoseg.baselines.networks import Architecture
-from recoseg.baselines.plan import Plan
+from recoseg.baselines.networks import BaselineArchitecture
+from recoseg.baselines.plan import BaselinePlan
 from recoseg.crf.refine import refine as crf_refine
 from recoseg.errors import BaselineError, InputError
 from recoseg.evaluation.systems import Match
@@ -62,9 +62,9 @@ class Baseline:
         device: where it computes.
     """
 
-    plan: Plan
+    plan: BaselinePlan
     network: nn.Module
-    architecture: Architecture
+    architecture: BaselineArchitecture
     classifier: Classifier
     extractor: Extractor | None
     provenance: Mapping[str, Any]
@@ -185,8 +185,8 @@ class Baseline:
         """
         header, tensors = SEAL.read(Path(path))
         try:
-            plan = Plan.from_dict(header["plan"])
-            architecture = Architecture.from_dict(header["architecture"])
+            plan = BaselinePlan.from_dict(header["plan"])
+            architecture = BaselineArchitecture.from_dict(header["architecture"])
             network = architecture.build()
             network.load_state_dict(_below("network.", tensors))
             parts = tensors["classifier.weight"], tensors.get("classifier.bias")
@@ -212,7 +212,11 @@ def supervision(encoder: str) -> str:
 
 
 def _extractor(
-    plan: Plan, tensors: Mapping[str, Tensor], fingerprints: list[str], path: Any, device: Any
+    plan: BaselinePlan,
+    tensors: Mapping[str, Tensor],
+    fingerprints: list[str],
+    path: Any,
+    device: Any,
 ) -> Extractor:
     encoders = features.load(plan.encoder, device)
     if [encoder.fingerprint for encoder in encoders] != fingerprints:

@@ -32,7 +32,7 @@ class Labels:
     labels: Tensor
 
 
-class Labelling(Learner):
+class ClusterLearner(Learner):
     """Learner trained on cluster labels of its own codes."""
 
     @torch.no_grad()

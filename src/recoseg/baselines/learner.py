@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from recoseg.baselines import networks
 from recoseg.baselines.inputs import Inputs
-from recoseg.baselines.networks import Architecture
-from recoseg.baselines.plan import Plan
+from recoseg.baselines.networks import BaselineArchitecture
+from recoseg.baselines.plan import BaselinePlan
 from recoseg.errors import TrainingError
-from recoseg.learning.checkpoint import load_optimiser, optimiser_tensors, under
+from recoseg.learning.checkpoint import load_optimiser, optimiser_tensors, select_prefix
 from recoseg.similarity import cosine_map, unit
 
 Figures = dict[str, float]
@@ -57,7 +57,7 @@ class Learner(abc.ABC):
     """
 
     def __init__(
-        self, inputs: Inputs, clusters: int, plan: Plan, seed: int, device: torch.device
+        self, inputs: Inputs, clusters: int, plan: BaselinePlan, seed: int, device: torch.device
     ) -> None:
         """A training before its first round."""
         self.inputs, self.clusters, self.plan, self.seed = inputs, clusters, plan, seed
@@ -104,8 +104,8 @@ class Learner(abc.ABC):
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Bring the training to a state; KeyError or RuntimeError if it does not fit."""
-        self.network.load_state_dict(under("network.", state))
-        for name, value in under("extra.", state).items():
+        self.network.load_state_dict(select_prefix("network.", state))
+        for name, value in select_prefix("extra.", state).items():
             self.extra[name].data.copy_(value)
         if self.optimiser:
             load_optimiser(self.optimiser, state)
@@ -143,14 +143,14 @@ class Learner(abc.ABC):
         """The kind of network on frozen features."""
         return "linear"
 
-    def _architecture(self) -> Architecture:
+    def _architecture(self) -> BaselineArchitecture:
         if self.plan.network == "pyramid":
             return networks.describe_pyramid(self.plan.encoder, self.plan.dim)
         if self.plan.network == "shallow":
-            return Architecture("shallow", 3, self.plan.dim)
+            return BaselineArchitecture("shallow", 3, self.plan.dim)
         kind = self.head()
         dim = self.inputs.channels if kind == "identity" else self.plan.dim
-        return Architecture(kind, self.inputs.channels, dim)
+        return BaselineArchitecture(kind, self.inputs.channels, dim)
 
     def _optimiser(self) -> torch.optim.Optimizer | None:
         groups = [group for group in self.parameters() if group["params"]]

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recoseg.baselines.labelling import Labelling
+from recoseg.baselines.labelling import ClusterLearner
 from recoseg.baselines.learner import Figures, pixels
 
 VIEW = 1
 _DEVIATION = 0.01
 
 
-class MDC(Labelling):
+class MDC(ClusterLearner):
     """Learner of MDC: a round is an epoch."""
 
     def round(self, number: int) -> Figures:

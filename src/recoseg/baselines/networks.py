@@ -23,7 +23,7 @@ _GREY, _DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 @dataclass(frozen=True)
-class Architecture:
+class BaselineArchitecture:
     """What a network is made of; with it and its weights a file is complete.
 
     Attributes:
@@ -59,7 +59,7 @@ class Architecture:
         return {**dataclasses.asdict(self), **lists}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
+    def from_dict(cls, data: Mapping[str, Any]) -> BaselineArchitecture:
         """The inverse of ``to_dict``."""
         return cls(**data)
 
@@ -78,7 +78,7 @@ class Architecture:
         return Pyramid(Backbone(self.encoder, self.mean, self.std, STRIDES), self.dim)
 
 
-def start_network(architecture: Architecture, encoder: str, seed: int) -> nn.Module:
+def start_network(architecture: BaselineArchitecture, encoder: str, seed: int) -> nn.Module:
     """A network to be trained: random, the same for a seed, but for the encoder of a pyramid.
 
     Raises:
@@ -92,10 +92,10 @@ def start_network(architecture: Architecture, encoder: str, seed: int) -> nn.Mod
     return network
 
 
-def describe_pyramid(encoder: str, dim: int) -> Architecture:
+def describe_pyramid(encoder: str, dim: int) -> BaselineArchitecture:
     """Of a trained encoder, as ``recoseg.models.encoders`` names it."""
     found = encoders.find_encoder(encoder)
-    return Architecture("pyramid", 3, dim, found.name, found.mean, found.std)
+    return BaselineArchitecture("pyramid", 3, dim, found.name, found.mean, found.std)
 
 
 class Pyramid(nn.Module):

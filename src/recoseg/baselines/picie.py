@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recoseg.baselines.labelling import Labelling, Labels
+from recoseg.baselines.labelling import ClusterLearner, Labels
 from recoseg.baselines.learner import Figures, pixels
 
 VIEWS = (1, 2)
 
 
-class PiCIE(Labelling):
+class PiCIE(ClusterLearner):
     """Learner of PiCIE: a round is an epoch; with ``plan.overclusters`` it is PiCIE+H."""
 
     def round(self, number: int) -> Figures:

@@ -24,7 +24,7 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class BaselinePlan:
     """All that decides a training but its photos, its number of clusters and its seed.
 
     Attributes:
@@ -128,7 +128,7 @@ class Plan:
         """How many clusters the second clustering or head has."""
         return self.overclusters if self.overclusters >= 0 else -self.overclusters * clusters
 
-    def replace(self, **changes: Any) -> Plan:
+    def replace(self, **changes: Any) -> BaselinePlan:
         """A copy with some fields changed; None leaves a field as it is."""
         wanted = {name: value for name, value in changes.items() if value is not None}
         return dataclasses.replace(self, **wanted)
@@ -139,12 +139,12 @@ class Plan:
         return {key: list(v) if isinstance(v, tuple) else v for key, v in data.items()}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+    def from_dict(cls, data: Mapping[str, Any]) -> BaselinePlan:
         """The inverse of ``to_dict``."""
         return cls(**data)
 
 
-def preset(method: str, name: str = "small") -> Plan:
+def preset(method: str, name: str = "small") -> BaselinePlan:
     """The settings of a method; InputError lists the names if there is none such."""
     if method not in LABELS:
         raise InputError(f"no baseline {method!r}; choose one of {', '.join(LABELS)}.")
@@ -155,32 +155,32 @@ def preset(method: str, name: str = "small") -> Plan:
 
 
 # Published settings, as far as they are the method's and not the dataset's.
-_PYRAMID = Plan("picie", "paper", "timm:resnet18.tv_in1k", "pyramid", reduced=0, draws=0).replace(
-    dim=128, rounds=10, batch=128, rate=1e-4
-)
-_DINO = Plan("stego", "paper", "DINO-S/8", reduced=0, draws=0, neighbours=7).replace(
+_PYRAMID = BaselinePlan(
+    "picie", "paper", "timm:resnet18.tv_in1k", "pyramid", reduced=0, draws=0
+).replace(dim=128, rounds=10, batch=128, rate=1e-4)
+_DINO = BaselinePlan("stego", "paper", "DINO-S/8", reduced=0, draws=0, neighbours=7).replace(
     size=224, crops=5, dim=70, rounds=50, steps=100, rate=5e-4
 )
 _STEGO = _DINO.replace(shifts=(0.18, 0.12, 0.46), mirror=True, refine=True)
-_SHALLOW = Plan("iic", "paper", "random:shallow", "shallow", reduced=0, draws=0).replace(
+_SHALLOW = BaselinePlan("iic", "paper", "random:shallow", "shallow", reduced=0, draws=0).replace(
     size=128, dim=512, rounds=4800, batch=60, rate=1e-4, overclusters=-3, reach=10
 )
 PRESETS = (
-    Plan("kmeans", rounds=1, draws=0),
-    Plan("mdc"),
-    Plan("picie"),
-    Plan("picie+h", overclusters=100),
-    Plan("iic", steps=25, batch=32, overclusters=-3, reach=1),
-    Plan("stego", steps=60, rate=5e-4, draws=0, neighbours=7).replace(
+    BaselinePlan("kmeans", rounds=1, draws=0),
+    BaselinePlan("mdc"),
+    BaselinePlan("picie"),
+    BaselinePlan("picie+h", overclusters=100),
+    BaselinePlan("iic", steps=25, batch=32, overclusters=-3, reach=1),
+    BaselinePlan("stego", steps=60, rate=5e-4, draws=0, neighbours=7).replace(
         positions=7, fresh=True, mirror=True
     ),
-    Plan("primaps-em", rounds=10, batch=32, rate=5e-3),
-    Plan("kmeans", "paper", "DINO-S/8", rounds=1, reduced=0, draws=0),
+    BaselinePlan("primaps-em", rounds=10, batch=32, rate=5e-3),
+    BaselinePlan("kmeans", "paper", "DINO-S/8", rounds=1, reduced=0, draws=0),
     _PYRAMID.replace(method="mdc"),
     _PYRAMID,
     _PYRAMID.replace(method="picie+h", overclusters=100),
     _SHALLOW,
     _STEGO,
     _STEGO.replace(name="paper-b8", encoder="timm:vit_base_patch8_224.dino"),
-    Plan("primaps-em", "paper", "DINO-S/8", reduced=0, rounds=50, batch=32, rate=5e-3),
+    BaselinePlan("primaps-em", "paper", "DINO-S/8", reduced=0, rounds=50, batch=32, rate=5e-3),
 )

@@ -69,7 +69,7 @@ class Primaps(Learner):
         codes = self.codes(self.inputs.plain(photos))
         teacher = Classifier(self.extra["teacher"], torch.zeros(self.clusters, device=self.device))
         masks = self._masks[photos].to(self.device)
-        labels = by_mask(teacher(codes), masks)
+        labels = vote_by_mask(teacher(codes), masks)
         return warp(self.inputs.geometry(photos, epoch), labels)
 
 
@@ -96,7 +96,7 @@ def find_masks(features: Tensor) -> Tensor:
     return labels.view(features.shape[1:])
 
 
-def by_mask(scores: Tensor, masks: Tensor) -> Tensor:
+def vote_by_mask(scores: Tensor, masks: Tensor) -> Tensor:
     """The best cluster of each mask as a whole.
 
     Args:

@@ -25,7 +25,7 @@ _CHECKPOINT = Seal(
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class RoundCheckpoint:
     """The state after some round.
 
     Attributes:
@@ -61,7 +61,7 @@ class Checkpoint:
             ) from error
 
 
-def run_rounds(learner: Learner, checkpoint: Checkpoint, progress: Progress) -> list[Figures]:
+def run_rounds(learner: Learner, checkpoint: RoundCheckpoint, progress: Progress) -> list[Figures]:
     """Run every round that was not run yet; returns what all rounds reported.
 
     Ctrl-C, and the end of a round every ``checkpoint.every`` seconds, leave a checkpoint; a kill

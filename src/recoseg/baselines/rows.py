@@ -16,7 +16,7 @@ from recoseg.io.images import RGB
 _PRINTED = {"mdc": "MDC", "picie": "PiCIE", "picie+h": "PiCIE+H", "iic": "IIC", "stego": "STEGO"}
 
 
-class Rows:
+class BaselineRows:
     """A panel of baselines, by the names of their rows."""
 
     def __init__(self, baselines: Mapping[str, Baseline]) -> None:

@@ -91,7 +91,7 @@ class Stego(Learner):
             order = derangement(len(photos), generator).to(self.device)
             strangers.append((sample(features[order], there), sample(codes[order], there)))
         kinds = [[own], [neighbour], strangers]
-        return [_alike(own, members) for members in kinds], codes
+        return [_compare_pairs(own, members) for members in kinds], codes
 
     def _points(self, count: int, generator: torch.Generator) -> Tensor:
         side = self.plan.positions
@@ -138,7 +138,7 @@ def probe_loss(codes: Tensor, probe: Tensor) -> Tensor:
     return -cosines.amax(dim=1).mean()
 
 
-def _alike(
+def _compare_pairs(
     own: tuple[Tensor, Tensor], members: list[tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     features = torch.cat([compare_cells(own[0], features) for features, _ in members])

@@ -21,9 +21,9 @@ from recoseg.baselines.learner import Learner
 from recoseg.baselines.mdc import MDC
 from recoseg.baselines.photos import Photos
 from recoseg.baselines.picie import PiCIE
-from recoseg.baselines.plan import Plan, preset
+from recoseg.baselines.plan import BaselinePlan, preset
 from recoseg.baselines.primaps import Primaps
-from recoseg.baselines.rounds import SAVE_EVERY, Checkpoint, run_rounds
+from recoseg.baselines.rounds import SAVE_EVERY, RoundCheckpoint, run_rounds
 from recoseg.baselines.stego import Stego
 from recoseg.errors import InputError
 from recoseg.io import durable, locks
@@ -46,7 +46,7 @@ VIEWS = {"mdc": (1,), "picie": (1, 2), "picie+h": (1, 2), "iic": (1, 2), "primap
 
 
 def train(
-    method: str | Plan,
+    method: str | BaselinePlan,
     folder: str | Path,
     clusters: int,
     out: str | Path,
@@ -89,7 +89,7 @@ def train(
         inputs, extractor = _inputs(plan, photos, seed, home, where, progress)
         learner = LEARNERS[plan.method](inputs, clusters, plan, seed, where)
         facts = _settings(plan, clusters, seed, photos, extractor)
-        log = run_rounds(learner, Checkpoint(work / "checkpoint", facts, save_every), progress)
+        log = run_rounds(learner, RoundCheckpoint(work / "checkpoint", facts, save_every), progress)
         made = _take_result(learner, extractor, {**facts, "rounds": log})
         made.save(out)
     shutil.rmtree(work, ignore_errors=True)
@@ -107,7 +107,12 @@ def _take_result(
 
 
 def _inputs(
-    plan: Plan, photos: Photos, seed: int, cache: Path, device: torch.device, progress: Progress
+    plan: BaselinePlan,
+    photos: Photos,
+    seed: int,
+    cache: Path,
+    device: torch.device,
+    progress: Progress,
 ) -> tuple[Inputs, Extractor | None]:
     if not plan.frozen:
         return Pixels(photos, seed), None
@@ -122,7 +127,7 @@ def _inputs(
 
 
 def _extractor(
-    plan: Plan, photos: Photos, encoders: tuple[PatchEncoder, ...], home: Path
+    plan: BaselinePlan, photos: Photos, encoders: tuple[PatchEncoder, ...], home: Path
 ) -> Extractor:
     """That of a folder of features, or one that is fitted to some of the photos and kept there."""
     from safetensors.torch import load, save
@@ -138,7 +143,7 @@ def _extractor(
 
 
 def _settings(
-    plan: Plan, clusters: int, seed: int, photos: Photos, extractor: Extractor | None
+    plan: BaselinePlan, clusters: int, seed: int, photos: Photos, extractor: Extractor | None
 ) -> dict[str, Any]:
     return {
         "recoseg": __version__,

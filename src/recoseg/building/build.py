@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recoseg.building import reference
 from recoseg.building.retrieve import retrieve
-from recoseg.building.sample import Sample
+from recoseg.building.sample import PixelSample
 from recoseg.building.spec import Request
 from recoseg.concepts.bankfile import Contents
 from recoseg.concepts.concept import Concept
@@ -157,17 +157,17 @@ class Builder:
             yield concept
 
     @functools.cached_property
-    def sample(self) -> Sample | None:
+    def sample(self) -> PixelSample | None:
         """The models' own pixels, or else of the archive; None if the recipe needs none.
 
         None as well if there is no archive: a concept's own images do then.
         """
         if not self.recipe.centre:
             return None
-        own = Sample.of_models(self.models)
+        own = PixelSample.of_models(self.models)
         if own is not None or self.index is None:
             return own
-        return Sample.of_archive(self.index, self.models, self.recipe)
+        return PixelSample.of_archive(self.index, self.models, self.recipe)
 
     def _texts(self, wanted: Sequence[Request]) -> dict[str, Tensor]:
         if not wanted:

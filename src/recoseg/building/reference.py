@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recoseg.building.cosegment import Cosegmentation, move_seeds
 from recoseg.building.cosegmenters import COSEGMENTERS
-from recoseg.building.sample import Sample
+from recoseg.building.sample import PixelSample
 from recoseg.building.spec import Request
 from recoseg.concepts.concept import Concept
 from recoseg.concepts.evidence import Evidence, Pictures, Seed, round_digits
@@ -84,7 +84,7 @@ def make_reference(
     text: Tensor,
     contexts: Sequence[Concept],
     models: Models,
-    sample: Sample | None = None,
+    sample: PixelSample | None = None,
 ) -> Concept:
     """Co-segment the images of a concept into its reference, with the evidence.
 
@@ -97,7 +97,7 @@ def make_reference(
         sample: of photos of everything, for a recipe that centres; None for the concept's own.
     """
     recipe = material.recipe
-    seen = Sample.of(material.squares, models)
+    seen = PixelSample.of(material.squares, models)
     dense, features = torch.cat(seen.dense), torch.cat(seen.features)
     by_language = recipe.cosegment == "dense"
     matched = dense if by_language else features

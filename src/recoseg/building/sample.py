@@ -31,7 +31,7 @@ def spread(ids: Sequence[str], count: int) -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class PixelSample:
     """The two maps of m images, by batches; pixels without their images are one of many rows.
 
     Attributes:
@@ -44,7 +44,7 @@ class Sample:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, squares: Sequence[RGB], models: Models) -> Sample:
+    def of(cls, squares: Sequence[RGB], models: Models) -> PixelSample:
         """Encode images of one size, uint8 (S, S, 3) each."""
         pairs = [
             encode_shared(models.dense, models.encoder, batch(squares[i : i + _BATCH]))
@@ -53,7 +53,7 @@ class Sample:
         return cls(tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))
 
     @classmethod
-    def of_models(cls, models: Models) -> Sample | None:
+    def of_models(cls, models: Models) -> PixelSample | None:
         """The pixels that the models bring with them; None unless both do."""
         dense, encoder = models.dense, models.encoder
         if not isinstance(dense, TypicalPixels) or not isinstance(encoder, TypicalPixels):
@@ -62,7 +62,7 @@ class Sample:
         return cls(*((m,) for m in maps))
 
     @classmethod
-    def of_archive(cls, index: Index, models: Models, recipe: Recipe) -> Sample:
+    def of_archive(cls, index: Index, models: Models, recipe: Recipe) -> PixelSample:
         """Encode 48 images of an archive, cut to the recipe's squares.
 
         Raises:

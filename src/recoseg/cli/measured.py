@@ -103,7 +103,7 @@ class Measured:
 
     def _open_baselines(self) -> Panel:
         from recoseg.baselines.baseline import Baseline
-        from recoseg.baselines.rows import Rows
+        from recoseg.baselines.rows import BaselineRows
 
         rows: dict[str, Baseline] = {}
         for given in self.baselines:
@@ -115,7 +115,7 @@ class Measured:
             if name in rows:
                 raise InputError(f"two baselines are called {name}; write NAME={file} for one.")
             rows[name] = made
-        return Rows(rows)
+        return BaselineRows(rows)
 
     def _open_predictions(self, given: str, dataset: Dataset, protocol: Protocol) -> Panel:
         from recoseg.evaluation.predictions import Predictions

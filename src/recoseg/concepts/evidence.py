@@ -147,7 +147,7 @@ class Evidence:
         for seed, jpeg, heat in parts:
             # A bright seed on a sheet of dark ones is what to look for, so one scale serves all.
             warm = palette.heatmap(images.read(jpeg), heat / scale, opacity=0.45)
-            tiles.append((palette.mark(warm, seed.x, seed.y), seed.caption()))
+            tiles.append((palette.draw_ring(warm, seed.x, seed.y), seed.caption()))
         return tiles
 
     def save(self, path: str | Path, columns: int = 6) -> Path:

@@ -91,7 +91,7 @@ def heatmap(image: RGB, heat: NDArray[np.floating], opacity: float = 0.6) -> RGB
     return _blend(image, ramp.round().astype(np.uint8), opacity)
 
 
-def mark(image: RGB, x: float, y: float) -> RGB:
+def draw_ring(image: RGB, x: float, y: float) -> RGB:
     """Draw a ring at (x, y), fractions of width and height from the top left."""
     height, width = image.shape[:2]
     radius = max(4.0, 0.045 * min(height, width))

@@ -41,7 +41,7 @@ class Agreement(NamedTuple):
     normalised: bool
 
 
-class _Row(NamedTuple):
+class _CheckedRow(NamedTuple):
     id: str
     vector: NDArray[np.float32]
 
@@ -89,7 +89,7 @@ def compare(table: Table, model: JointModel, *, trust: bool = False) -> Agreemen
 
 
 def _cosines(
-    rows: Sequence[_Row], source: ImportedSource, model: JointModel
+    rows: Sequence[_CheckedRow], source: ImportedSource, model: JointModel
 ) -> tuple[dict[str, float], str]:
     """Of the first photos that can be read, and why the first other one could not be."""
     cosines: dict[str, float] = {}
@@ -104,7 +104,7 @@ def _cosines(
     return cosines, reason
 
 
-def _cosine(row: _Row, source: ImportedSource, model: JointModel) -> float:
+def _cosine(row: _CheckedRow, source: ImportedSource, model: JointModel) -> float:
     image = images.read(source.read(row.id), at_least=input_size(model), name=row.id)
     (ours,) = encode(model, [model.preprocess(image)])
     theirs = unit(torch.from_numpy(row.vector)).double().numpy()
@@ -119,10 +119,10 @@ def _spread(parts: Sequence[Part]) -> list[Part]:
     return [parts[place] for place in places.tolist()]
 
 
-def _sample(parts: Sequence[Part]) -> list[_Row]:
+def _sample(parts: Sequence[Part]) -> list[_CheckedRow]:
     """Usable rows, drawn evenly from parts of unknown length; always the same."""
     draw = random.Random(0)
-    kept: list[_Row] = []
+    kept: list[_CheckedRow] = []
     seen = 0
     for part in parts:
         for block in part.blocks():
@@ -134,6 +134,6 @@ def _sample(parts: Sequence[Part]) -> list[_Row]:
                 vector = np.array(block.vectors[place], dtype=np.float32)
                 if not np.isfinite(vector).all() or not vector.any():
                     continue
-                kept[slot : slot + 1] = [_Row(id, vector)]
+                kept[slot : slot + 1] = [_CheckedRow(id, vector)]
     draw.shuffle(kept)
     return kept

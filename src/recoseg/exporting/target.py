@@ -46,7 +46,7 @@ class Target:
         durable.write(path, data)
 
 
-class Sink(Protocol):
+class FormatWriter(Protocol):
     """Writer of one format, picture by picture."""
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:

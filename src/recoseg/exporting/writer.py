@@ -21,13 +21,13 @@ from recoseg.exporting.rasters import Cvat, Masks, Voc
 from recoseg.exporting.records import HuggingFace
 from recoseg.exporting.regions import VOID, Labels, Parts, drop_small_regions
 from recoseg.exporting.source import LabelSource, colours_of, open_source
-from recoseg.exporting.target import PREFIX, Sink, Target
+from recoseg.exporting.target import PREFIX, FormatWriter, Target
 from recoseg.exporting.yolo import Yolo
 from recoseg.io import durable, locks
 from recoseg.io.progress import Progress, track
 
 RECORD = "recoseg.json"
-FORMATS: dict[str, Callable[[Target], Sink]] = {
+FORMATS: dict[str, Callable[[Target], FormatWriter]] = {
     "masks": Masks,
     "voc": Voc,
     "coco-rle": lambda target: Coco(target, as_polygons=False),

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from recoseg.errors import RecosegError
 from recoseg.index import search
-from recoseg.index.blocks import Block, CheckedShards
+from recoseg.index.blocks import BlockRecord, CheckedShards
 from recoseg.index.search import Found, Scan
 from recoseg.index.shards import Shards
 from recoseg.io.machines import Cluster
 
 
-class Rows(NamedTuple):
+class ShardRows(NamedTuple):
     """Rows of one shard file from row ``first`` of the index on.
 
     ``alive`` has a bit for each of ``number`` rows, ``sealed`` the records of their blocks, None if
@@ -34,7 +34,7 @@ class Rows(NamedTuple):
     first: int
     number: int
     alive: bytes
-    sealed: list[Block] | None
+    sealed: list[BlockRecord] | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SearchRows:
     queries: Tensor
     k: int
 
-    def __call__(self, rows: Rows) -> list[Found]:
+    def __call__(self, rows: ShardRows) -> list[Found]:
         """As ``search.nearest``; RecosegError if the rows are not seen from here."""
         shards = self.shards
         if not shards.folder.is_dir():
@@ -77,8 +77,8 @@ def nearest(
     return best
 
 
-def _share_out(shards: Shards, alive: NDArray[np.bool_]) -> Iterator[Rows]:
-    known: dict[int, list[Block]] = {}
+def _share_out(shards: Shards, alive: NDArray[np.bool_]) -> Iterator[ShardRows]:
+    known: dict[int, list[BlockRecord]] = {}
     sealed = shards.sealed if isinstance(shards, CheckedShards) else None
     for block in sealed or ():
         known.setdefault(block.first // shards.size, []).append(block)
@@ -86,7 +86,7 @@ def _share_out(shards: Shards, alive: NDArray[np.bool_]) -> Iterator[Rows]:
         here = alive[first : first + shards.size]
         if here.any():
             told = None if sealed is None else known.get(first // shards.size, [])
-            yield Rows(first, len(here), np.packbits(here).tobytes(), told)
+            yield ShardRows(first, len(here), np.packbits(here).tobytes(), told)
 
 
 def _merge(one: Found, other: Found, k: int) -> Found:

@@ -22,7 +22,7 @@ BLOCK_BYTES = 256 * 2**10
 BYTES = 16
 
 
-class Block(NamedTuple):
+class BlockRecord(NamedTuple):
     """``rows`` rows from row ``first`` on: digests of their bytes, and of their contents' hashes.
 
     Rows that were appended later are not covered by it.
@@ -34,12 +34,12 @@ class Block(NamedTuple):
     hashes: bytes
 
 
-def record_block(first: int, rows: bytes, hashes: Sequence[bytes]) -> Block:
+def record_block(first: int, rows: bytes, hashes: Sequence[bytes]) -> BlockRecord:
     """The record of rows whose bytes are given; a row without a content has an empty hash."""
-    return Block(first, len(hashes), _digest(first, rows), _digest(first, b"|".join(hashes)))
+    return BlockRecord(first, len(hashes), _digest(first, rows), _digest(first, b"|".join(hashes)))
 
 
-def covers(block: Block, hashes: Sequence[bytes]) -> bool:
+def covers(block: BlockRecord, hashes: Sequence[bytes]) -> bool:
     """Whether these are the contents' hashes of the block's rows."""
     found = _digest(block.first, b"|".join(hashes))
     return len(hashes) == block.rows and found == block.hashes
@@ -55,19 +55,19 @@ def list_spans(shards: Shards, start: int, stop: int) -> Iterator[tuple[int, int
         yield first, start
 
 
-def is_sound(shards: Shards, block: Block) -> bool:
+def is_sound(shards: Shards, block: BlockRecord) -> bool:
     """Whether the block's rows are what they were when they were written."""
     return _digest(block.first, shards.raw(block.first, block.rows)) == block.vectors
 
 
 def extend_records(
     shards: Shards,
-    known: Mapping[int, Block],
+    known: Mapping[int, BlockRecord],
     before: Sequence[bytes],
     first: int,
     rows: Rows,
     hashes: Sequence[bytes],
-) -> list[Block]:
+) -> list[BlockRecord]:
     """The records of the blocks that change when rows are appended.
 
     Args:
@@ -97,7 +97,7 @@ def extend_records(
     return made
 
 
-def damage_error(shards: Shards, block: Block) -> IndexDamaged:
+def damage_error(shards: Shards, block: BlockRecord) -> IndexDamaged:
     """What to say of a block that is not what it was."""
     return IndexDamaged(
         f"{shards.path(block.first // shards.size)} is damaged; its vectors are not what was "
@@ -109,17 +109,22 @@ class CheckedShards(Shards):
     """Shards whose blocks are checked once each, when they are first read."""
 
     def __init__(
-        self, folder: Path, dim: int, size: int, blocks: Sequence[Block], earlier: Shards | None
+        self,
+        folder: Path,
+        dim: int,
+        size: int,
+        blocks: Sequence[BlockRecord],
+        earlier: Shards | None,
     ) -> None:
         """``earlier``: what was read of the same index before; it need not be checked again."""
         super().__init__(folder, dim, size)
         self._known = {block.first: block for block in blocks}
-        self._sound = set[Block]()
+        self._sound = set[BlockRecord]()
         if isinstance(earlier, CheckedShards) and earlier.folder == folder:
             self._sound = earlier._sound
 
     @property
-    def sealed(self) -> list[Block]:
+    def sealed(self) -> list[BlockRecord]:
         """The records by which it is checked."""
         return list(self._known.values())
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recoseg.errors import RecosegError
 from recoseg.index import blocks
-from recoseg.index.blocks import Block, CheckedShards
+from recoseg.index.blocks import BlockRecord, CheckedShards
 from recoseg.index.ledger import Writer
 from recoseg.index.shards import Rows, Shards
 
@@ -78,7 +78,7 @@ def sweep(index: Path, generation: int) -> None:
 
 def _copy_rows(
     old: Shards, new: Shards, kept: NDArray[np.int64], writer: Writer
-) -> Iterator[Block]:
+) -> Iterator[BlockRecord]:
     """Copy a few megabytes at a time, each synced once; the records of the new blocks."""
     new.folder.mkdir(parents=True, exist_ok=True)
     spans = [(first, min(stop, len(kept))) for first, stop in blocks.list_spans(new, 0, len(kept))]

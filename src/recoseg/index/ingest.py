@@ -97,7 +97,7 @@ def ingest(
     encoders = min(MAX_ENCODERS, torch.get_num_threads()) if on_cpu else 1
     files = ((number, due) for number, chunk in enumerate(chunks) for due in chunk)
     with threads(workers) as decoding, threads(encoders) as encoding:
-        line = _Line(encoding, encoders, model, sink, advance)
+        line = _Pipeline(encoding, encoders, model, sink, advance)
         for number, done in prefetch_map(
             decoding,
             lambda file: (file[0], prepare(archive, *file[1], model, sink)),
@@ -137,7 +137,7 @@ def encode(model: JointModel, pixels: Sequence[Tensor]) -> NDArray[np.float16]:
     return torch.where(usable[:, None], vectors, torch.nan).numpy().astype(np.float16)
 
 
-class _Line:
+class _Pipeline:
     """Batches on their way through the model; they are settled in the order they were begun."""
 
     def __init__(

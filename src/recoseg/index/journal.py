@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recoseg.index import blocks
-from recoseg.index.blocks import Block
+from recoseg.index.blocks import BlockRecord
 from recoseg.index.ledger import Writer
 from recoseg.index.shards import Shards
 from recoseg.io.archive import Item, Skipped
@@ -79,7 +79,7 @@ class Journal:
         self._skipped.clear()
         self._since = time.monotonic()
 
-    def _append(self, fresh: dict[bytes, NDArray[np.float16]]) -> list[Block]:
+    def _append(self, fresh: dict[bytes, NDArray[np.float16]]) -> list[BlockRecord]:
         """Sync new rows; the records of the blocks that they are in."""
         first, rows = self.writer.rows(), np.stack(list(fresh.values()))
         begin = next(blocks.list_spans(self.shards, first, first + 1))[0]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from recoseg.errors import IndexDamaged
 from recoseg.index import seals
-from recoseg.index.blocks import Block
+from recoseg.index.blocks import BlockRecord
 from recoseg.index.shards import REMEDY
 from recoseg.io.sources import Item, Skipped
 
@@ -93,10 +93,10 @@ class Snapshot:
         """How often the rows were moved together into other files."""
         return self._number("SELECT generation FROM seal") if self.has("seal") else 0
 
-    def blocks(self, first: int = 0) -> list[Block]:
+    def blocks(self, first: int = 0) -> list[BlockRecord]:
         """The records of the shards' blocks from row ``first`` on; none in an old index."""
         query = "SELECT * FROM blocks WHERE first >= ? ORDER BY first"
-        return [Block(*b) for b in self._all(query, (first,))] if self.has("blocks") else []
+        return [BlockRecord(*b) for b in self._all(query, (first,))] if self.has("blocks") else []
 
     def hashes(self, start: int, stop: int) -> list[bytes]:
         """The content's hash of each row from ``start`` to ``stop``; empty where there is none."""
@@ -194,7 +194,7 @@ class Writer(Snapshot):
         images: Iterable[tuple[Item, bytes]] = (),
         skipped: Iterable[Skipped] = (),
         gone: Iterable[str] = (),
-        blocks: Iterable[Block] = (),
+        blocks: Iterable[BlockRecord] = (),
     ) -> None:
         """Record all of it or, if the process dies, nothing.
 

@@ -38,7 +38,7 @@ class Chunk(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class PartManifest:
     """The manifest of a part.
 
     Attributes:
@@ -69,7 +69,7 @@ class Known:
         return place < len(self._sorted) and bool(self._sorted[place] == wanted)
 
 
-class Draft:
+class PartDraft:
     """A part in the making; what ``ingest`` tells it is kept in memory."""
 
     def __init__(self, files: Sequence[Due], known: Known) -> None:
@@ -99,7 +99,7 @@ class Draft:
         """Write the part, its manifest last."""
         rows = list(self.vectors.values())
         data = np.ascontiguousarray(np.stack(rows), "<f2").tobytes() if rows else b""
-        part = Part(
+        part = PartManifest(
             read_ns, tuple(self.vectors), tuple(self.images), tuple(self.skipped), _digest(data)
         )
         durable.write(_rows_of(folder, key), data)
@@ -114,7 +114,7 @@ def key_of(decisive: Mapping[str, Any], files: Iterable[Due]) -> str:
     return _digest(json.dumps(data, sort_keys=True).encode())[:32]
 
 
-def read(folder: Path, key: str) -> Part | None:
+def read(folder: Path, key: str) -> PartManifest | None:
     """The manifest of a part; None if it is not there or damaged."""
     try:
         said = json.loads(_manifest_of(folder, key).read_bytes())
@@ -122,7 +122,7 @@ def read(folder: Path, key: str) -> Part | None:
             return None
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
-    return Part(
+    return PartManifest(
         said["read_ns"],
         tuple(map(bytes.fromhex, said["contents"])),
         tuple((place, bytes.fromhex(digest)) for place, digest in said["images"]),

@@ -10,7 +10,7 @@ from typing import Any
 
 from recoseg.errors import IndexDamaged
 from recoseg.index import blocks, compaction, ledgerfile, stamp
-from recoseg.index.blocks import Block
+from recoseg.index.blocks import BlockRecord
 from recoseg.index.ledger import Writer
 from recoseg.index.shards import Shards
 from recoseg.io import durable
@@ -112,15 +112,15 @@ def _rebuild(index: Path, ledger: Path, dim: int, size: int) -> int:
     return max(0, len(held) - len(pairs))
 
 
-def _is_intact(block: Block, held: dict[int, bytes], shards: Shards) -> bool:
+def _is_intact(block: BlockRecord, held: dict[int, bytes], shards: Shards) -> bool:
     hashes = [held.get(row, b"") for row in range(block.first, block.first + block.rows)]
     return blocks.covers(block, hashes) and blocks.is_sound(shards, block)
 
 
-def _salvage(ledger: Path) -> tuple[dict[int, bytes], list[Block], int]:
+def _salvage(ledger: Path) -> tuple[dict[int, bytes], list[BlockRecord], int]:
     """Rows and their contents' hashes, records of blocks, and the generation, as far as told."""
     held: dict[int, bytes] = {}
-    known: list[Block] = []
+    known: list[BlockRecord] = []
     generation = 0
     with (
         contextlib.suppress(sqlite3.Error, OSError),
@@ -139,7 +139,7 @@ def _salvage(ledger: Path) -> tuple[dict[int, bytes], list[Block], int]:
             query = f"SELECT first, count, vectors, hashes FROM blocks ORDER BY {order}"
             for row in _read_until_damage(connection, query, (int, int, bytes, bytes)):
                 if row[0] >= 0 and 0 < row[1] <= blocks.BLOCK_BYTES:
-                    known.append(Block(*row))
+                    known.append(BlockRecord(*row))
     return held, known, generation
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from recoseg.errors import ArchiveError, IndexDamaged, RecosegError
 from recoseg.index import blocks, parts
-from recoseg.index.blocks import Block
+from recoseg.index.blocks import BlockRecord
 from recoseg.index.ingest import Due, ingest
 from recoseg.index.journal import Journal
 from recoseg.index.manifest import Manifest
-from recoseg.index.parts import Chunk, Known, Part
+from recoseg.index.parts import Chunk, Known, PartManifest
 from recoseg.index.tasks import EmbedChunk, GatherRows, Pick, Stretch
 from recoseg.io import durable
 from recoseg.io.archive import Archive, Item, Skipped
@@ -138,7 +138,7 @@ class _Merger:
         if first % size + len(self.rows) >= size or len(self.images) >= COMMIT:
             self.commit()
 
-    def _note(self, part: Part, items: Sequence[Item]) -> None:
+    def _note(self, part: PartManifest, items: Sequence[Item]) -> None:
         self.images += [(items[place], digest) for place, digest in part.images]
         self.skipped += [Skipped(items[place].id, reason) for place, reason in part.skipped]
         self.oldest = min(self.oldest or part.read_ns, part.read_ns)
@@ -146,7 +146,7 @@ class _Merger:
     def commit(self) -> None:
         """Put the rows into shard files, then record everything in one transaction."""
         writer, shards = self.journal.writer, self.journal.shards
-        sealed: list[Block] = []
+        sealed: list[BlockRecord] = []
         first, stretches = writer.rows(), self._stretches()
         function = GatherRows(self.folder, shards)
         durable.make_folder(shards.folder)

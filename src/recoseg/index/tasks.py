@@ -14,10 +14,10 @@ import torch
 
 from recoseg.errors import ArchiveError, RecosegError
 from recoseg.index import blocks, parts
-from recoseg.index.blocks import Block
+from recoseg.index.blocks import BlockRecord
 from recoseg.index.ingest import ingest
 from recoseg.index.manifest import Manifest
-from recoseg.index.parts import Chunk, Draft, Known
+from recoseg.index.parts import Chunk, Known, PartDraft
 from recoseg.index.shards import Rows, Shards
 from recoseg.io import durable
 from recoseg.io.archive import Archive
@@ -54,7 +54,7 @@ class EmbedChunk:
         folder = self.index / parts.FOLDER
         self._check_place()
         if not parts.is_whole(folder, chunk.key):
-            draft = Draft(chunk.files, self.known)
+            draft = PartDraft(chunk.files, self.known)
             ingest(
                 self._archive,
                 [chunk.files],
@@ -121,7 +121,7 @@ class Stretch(NamedTuple):
     picks: list[Pick]
     hashes: list[bytes]
     before: list[bytes]
-    sealed: Block | None
+    sealed: BlockRecord | None
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class GatherRows:
     parts: Path
     shards: Shards
 
-    def __call__(self, stretch: Stretch) -> tuple[Path, list[Block]]:
+    def __call__(self, stretch: Stretch) -> tuple[Path, list[BlockRecord]]:
         """The file, under a name that nobody else has, and the records of its new blocks."""
         shards = self.shards
         found = [

@@ -89,7 +89,7 @@ class RowSource:
         return first, cells
 
 
-class Opened:
+class OpenTable:
     """One table: parquet, or the stream of arrow that `datasets` writes."""
 
     def __init__(self, path: Path, stream: Any) -> None:
@@ -129,7 +129,7 @@ class Opened:
 
 
 @contextlib.contextmanager
-def open_table(path: Path) -> Iterator[Opened]:
+def open_table(path: Path) -> Iterator[OpenTable]:
     """A table.
 
     Raises:
@@ -141,7 +141,7 @@ def open_table(path: Path) -> Iterator[Opened]:
     try:
         open_regular(path).close()
         with pyarrow.memory_map(os.fspath(path)) as stream:
-            yield Opened(path, stream)
+            yield OpenTable(path, stream)
     except (OSError, KeyError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArchiveError(

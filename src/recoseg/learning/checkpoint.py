@@ -82,9 +82,9 @@ def _tensors(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def _load(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
-    trainer.network.load_state_dict(under("network.", tensors))
+    trainer.network.load_state_dict(select_prefix("network.", tensors))
     if trainer.average is not None:
-        trainer.average.load_state_dict(under("average.", tensors))
+        trainer.average.load_state_dict(select_prefix("average.", tensors))
     load_optimiser(trainer.optimiser, tensors)
 
 
@@ -100,12 +100,12 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of ``optimiser_tensors``, among other tensors."""
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in under("adam.", tensors).items():
+    for name, tensor in select_prefix("adam.", tensors).items():
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = tensor
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def select_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin so, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

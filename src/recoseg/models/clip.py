@@ -26,7 +26,7 @@ DECODE = ("reduced", "whole")
 _VERSION = "clip 1: geometry of open_clip; grids stretched to whole cells"
 
 
-class Clip:
+class OpenClip:
     """A language-image model with its own geometry, normalisation and tokenizer.
 
     ``embed_images`` stretches images of another size to the model's own. ``stride`` is that of the
@@ -56,7 +56,7 @@ class Clip:
         self.fingerprint = fingerprint(_VERSION, facts, kind, *chosen, loaded.digest)
 
     @classmethod
-    def load(cls, id: ModelId, device: torch.device) -> Clip:
+    def load(cls, id: ModelId, device: torch.device) -> OpenClip:
         """Load ``clip:ARCHITECTURE/TAG-OR-FILE[?OPTION=VALUE[&OPTION=VALUE]...]``.
 
         Options: ``dense`` (value, selfself), ``cells`` (stretch, cut: ``whole_cells``), ``decode``

@@ -151,9 +151,9 @@ def _load_id(model: str, device: str) -> Model:
 def _make(model: str, device: str) -> Model:
     id = ids.parse(model)
     if id.scheme == "clip":
-        from recoseg.models.clip import Clip
+        from recoseg.models.clip import OpenClip
 
-        return cast(Model, Clip.load(id, torch.device(device)))
+        return cast(Model, OpenClip.load(id, torch.device(device)))
     if id.scheme == "timm":
         from recoseg.models.patches import TimmEncoder
 

@@ -129,4 +129,4 @@ def _fetch(seed: Seed, index: Index) -> RGB | None:
         square = cut_square(index.image(seed.image, at_least=THUMBNAIL), THUMBNAIL)
     except (ArchiveError, ImageError):
         return None
-    return palette.mark(square, seed.x, seed.y)
+    return palette.draw_ring(square, seed.x, seed.y)

@@ -91,7 +91,7 @@ Pairs = Annotated[
 ]
 
 
-class Part(BaseModel):
+class ReportPart(BaseModel):
     """An object of the file; scores are fractions in [0, 1], None where undefined."""
 
     model_config = ConfigDict(frozen=True)

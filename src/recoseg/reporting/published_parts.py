@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from recoseg.reporting.fields import Fraction, Number, Part, Text
+from recoseg.reporting.fields import Fraction, Number, ReportPart, Text
 
 
-class PublishedScores(Part):
+class PublishedScores(ReportPart):
     """What the paper printed of a system that was measured here, as fractions."""
 
     accuracy: Fraction | None = None
     miou: Fraction | None = None
 
 
-class PublishedAblation(Part):
+class PublishedAblation(ReportPart):
     """What the paper printed of one combination of components, as fractions."""
 
     protocol: Text = ""
@@ -21,7 +21,7 @@ class PublishedAblation(Part):
     footnote: Text = ""
 
 
-class PublishedRow(Part):
+class PublishedRow(ReportPart):
     """One row that the paper printed; per cent, None where it printed none."""
 
     system: Text = ""

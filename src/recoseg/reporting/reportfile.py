@@ -20,8 +20,8 @@ from recoseg.reporting.fields import (
     Fraction,
     Name,
     Pairs,
-    Part,
     Pixels,
+    ReportPart,
     Text,
     Whole,
     sentence_of,
@@ -38,7 +38,7 @@ VIEWS = {
 }
 
 
-class ClassScores(Part):
+class ClassScores(ReportPart):
     """One class of one system; ``accuracy`` is the share of its pixels that were found."""
 
     name: Text = "unnamed"
@@ -48,7 +48,7 @@ class ClassScores(Part):
     pixels: Whole | None = None
 
 
-class SystemScores(Part):
+class SystemScores(ReportPart):
     """One row of the table; ``confusion`` holds pixels by (truth, prediction), if known."""
 
     name: Text = "system"
@@ -66,7 +66,7 @@ class SystemScores(Part):
     published: PublishedScores | None = None
 
 
-class SweepPoint(Part):
+class SweepPoint(ReportPart):
     """One point of a sweep: a number or a name on the x axis, and its scores."""
 
     x: Axis = Field(None, validate_default=True)
@@ -75,7 +75,7 @@ class SweepPoint(Part):
     accuracy: Fraction | None = None
 
 
-class SweepSeries(Part):
+class SweepSeries(ReportPart):
     """One setting varied: its name, what the axes count, and the points."""
 
     name: Text = "sweep"
@@ -84,7 +84,7 @@ class SweepSeries(Part):
     points: tuple[SweepPoint, ...] = ()
 
 
-class GridRow(Part):
+class GridRow(ReportPart):
     """One row of the component grid: what was switched on, and its scores."""
 
     cosegmentation: Flag = True
@@ -97,7 +97,7 @@ class GridRow(Part):
     published: tuple[PublishedAblation, ...] = ()
 
 
-class ConceptPurity(Part):
+class ConceptPurity(ReportPart):
     """Precision of the best photos of one concept, and how many photos of it there are."""
 
     name: Text = "unnamed"
@@ -105,7 +105,7 @@ class ConceptPurity(Part):
     positives: Whole | None = None
 
 
-class ArchivePurity(Part):
+class ArchivePurity(ReportPart):
     """Precision of the k best photos of each concept of one labelled archive."""
 
     archive: Text = "archive"
@@ -115,7 +115,7 @@ class ArchivePurity(Part):
     concepts: tuple[ConceptPurity, ...] = Field((), alias="per_concept")
 
 
-class GalleryImage(Part):
+class GalleryImage(ReportPart):
     """One image of the gallery: view to file, its mIoU, and whether it is a best or worst case."""
 
     id: Text = "image"
@@ -131,7 +131,7 @@ class GalleryImage(Part):
         return [(view, file) for view, file in found if file is not None]
 
 
-class MeasuredOn(Part):
+class MeasuredOn(ReportPart):
     """The dataset: classes in the order of the confusion matrices, colours those of the gallery."""
 
     name: Text = "unnamed dataset"
@@ -141,7 +141,7 @@ class MeasuredOn(Part):
     colours: tuple[Colour, ...] = ()
 
 
-class ReportFile(Part):
+class ReportFile(ReportPart):
     """All of a report, in the order it is shown; what was not measured is empty."""
 
     dataset: MeasuredOn = MeasuredOn()

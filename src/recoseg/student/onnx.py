@@ -37,7 +37,7 @@ CALIBRATION_SIDE = 480
 
 
 @dataclass(frozen=True)
-class Exported:
+class OnnxExport:
     """An ONNX file and how well it agrees.
 
     Attributes:
@@ -57,7 +57,7 @@ def export(
     *,
     photos: Sequence[ImageLike] = (),
     int8: bool = False,
-) -> Exported:
+) -> OnnxExport:
     """Write a student as ONNX and compare it with the student itself.
 
     Args:
@@ -87,10 +87,10 @@ def export(
     _describe(model, student, int8)
     durable.write(path, model.SerializeToString())
     agreement = _agreement(student, path, shown) if shown else None
-    return Exported(path, agreement, int8)
+    return OnnxExport(path, agreement, int8)
 
 
-class _Door(nn.Module):
+class _OnnxModule(nn.Module):
     """uint8 (H, W, 3) to labels and confidence (H, W)."""
 
     def __init__(self, network: nn.Module, short_side: int) -> None:
@@ -109,7 +109,7 @@ class _Door(nn.Module):
 def _graph(student: Student) -> Any:
     import onnx
 
-    door = _Door(student.inference, student.architecture.short_side).cpu().eval()
+    door = _OnnxModule(student.inference, student.architecture.short_side).cpu().eval()
     image = torch.zeros(*EXAMPLE, 3, dtype=torch.uint8)
     sides = {0: torch.export.Dim("height", min=2), 1: torch.export.Dim("width", min=2)}
     stream = io.BytesIO()

@@ -85,16 +85,16 @@ def open_frames(source: str | Path, fps: float | None = None, away: Path | None 
         if fps is not None and not 0 < fps <= 1000:
             raise InputError(f"fps must be above 0 and at most 1000, not {fps!r}.")
         rate = FOLDER_FPS if fps is None else Fraction(fps).limit_denominator(1001)
-        return Folder(inputs.gather([path], leave_out=away), rate)
+        return FrameFolder(inputs.gather([path], leave_out=away), rate)
     if fps is not None:
         raise InputError("fps is for a folder of frames; a video file has its own.")
     if not path.is_file():
         raise VideoError(f"{path} does not exist; give a video file or a folder of frames.")
-    return File(path)
+    return VideoFile(path)
 
 
 @dataclass
-class Folder:
+class FrameFolder:
     """Images of one size, in natural order: frame 2 before frame 10. Attributes as ``Frames``."""
 
     files: list[inputs.InputImage]
@@ -126,7 +126,7 @@ class Folder:
             yield Frame(index, job.id, job.stem, image, index / self.fps)
 
 
-class File:
+class VideoFile:
     """The first picture stream of a video file. Attributes as ``Frames``."""
 
     def __init__(self, path: Path) -> None:
@@ -151,7 +151,7 @@ class File:
 
     def read(self, start: int, every: int) -> Iterator[Frame]:
         """As ``Frames``; packets that cannot be decoded are skipped."""
-        self.skipped, index, clock = [], 0, _Clock(1 / self.fps)
+        self.skipped, index, clock = [], 0, _FrameTimes(1 / self.fps)
         with self._open() as container:
             for picture in self._decode(container):
                 time = clock.read(picture)
@@ -197,7 +197,7 @@ class File:
 
 
 @dataclass
-class _Clock:
+class _FrameTimes:
     """Frames' own times, from the first on; ``step`` after the last where a file has none."""
 
     step: Fraction

@@ -118,7 +118,7 @@ class DraftResult(BaseModel):
     photos: list[DraftPhoto]
 
 
-class Hit(BaseModel):
+class HitRow(BaseModel):
     """A photo that was found."""
 
     photo: str
@@ -129,7 +129,7 @@ class Hit(BaseModel):
 class SearchResult(BaseModel):
     """Photos, best first."""
 
-    hits: list[Hit]
+    hits: list[HitRow]
 
 
 class CalibrateResult(BaseModel):

@@ -312,7 +312,7 @@ class TestCompaction:
             compaction.compact(built.path, update.shards_of(built.path, built._manifest), writer)
         assert not (built.path / "shards-1").exists()
 
-    @pytest.mark.parametrize("moment", ["_copied", "sweep"])
+    @pytest.mark.parametrize("moment", ["_copy_rows", "sweep"])
     def test_an_interrupt_loses_nothing(self, built, photos, monkeypatch, moment):
         before = asked(built)
         monkeypatch.setattr(compaction, moment, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

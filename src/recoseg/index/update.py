@@ -163,9 +163,7 @@ def _update(
         before: dict[str, bytes | None] = {}
         chunks = _find_differing(archive, writer, before)
         tally["unchanged"] = len(archive) - len(before)
-        journal = Journal(
-            shards, writer, _count_changes(tally, before), lambda _: _add(tally, "skipped")
-        )
+        journal = Journal(shards, writer, _counter(tally, before), lambda _: _add(tally, "skipped"))
         with reporting("indexing", len(before), effort.progress) as advance:
             spread.embed(
                 *(folder, manifest, archive, chunks, model, journal, effort.cluster),
@@ -237,7 +235,7 @@ def _same(item: Item, seen: Seen) -> bool:
     return settled and (item.size, item.mtime_ns, item.ctime_ns, item.inode) == seen[:4]
 
 
-def _count_changes(
+def _counter(
     tally: dict[str, int], before: dict[str, bytes | None]
 ) -> Callable[[Item, bytes], None]:
     def count(item: Item, digest: bytes) -> None:

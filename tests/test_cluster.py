@@ -95,6 +95,13 @@ def add_node(nodes: Cluster, cpus: int) -> Any:
     return nodes.add_node(num_cpus=cpus, object_store_memory=STORE)
 
 
+def wait_for_gpus(number: int) -> None:
+    end = time.monotonic() + 60
+    while ray.cluster_resources().get("GPU", 0) != number:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def beside(
     work: Callable[[], Index], marks: Path, batches: int, act: Callable[[], object]
 ) -> Index:
@@ -336,6 +343,32 @@ def test_a_gpu_that_no_node_has_is_one_sentence(nodes):
         RayCluster.connect(gpus=True),
     ):
         pass
+
+
+def test_blocks_that_take_a_gpu_run_where_one_is_each_with_one_of_its_own(nodes):
+    """Ray counts GPUs as it is told to, so that their scheduling shows without any."""
+    before = {node["NodeID"] for node in ray.nodes()}
+    node = nodes.add_node(num_cpus=2, num_gpus=2, object_store_memory=STORE)
+
+    def work(block: int) -> tuple[str, list[int], str]:
+        time.sleep(0.3)
+        seen = os.environ["CUDA_VISIBLE_DEVICES"]
+        return ray.get_runtime_context().get_node_id(), ray.get_gpu_ids(), seen
+
+    try:
+        wait_for_gpus(2)
+        with RayCluster.connect() as cluster:
+            assert (cluster.cpus, cluster.gpus) == (1, 1)
+            found = list(cluster.map(work, range(8)))
+        assert {place for place, _, _ in found} == {node.node_id} - before
+        assert all(len(ids) == 1 and seen == str(ids[0]) for _, ids, seen in found)
+        assert {ids[0] for _, ids, _ in found} == {0, 1}, "one GPU did nothing"
+        with RayCluster.connect(gpus=False) as cluster:
+            found = list(cluster.map(work, range(4)))
+        assert {(tuple(ids), seen) for _, ids, seen in found} == {((), "")}
+    finally:
+        nodes.remove_node(node)
+        wait_for_gpus(0)
 
 
 def test_what_cannot_be_sent_is_one_sentence(cluster):

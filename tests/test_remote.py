@@ -15,7 +15,7 @@ import pytest
 from recoseg.errors import ArchiveError
 from recoseg.index import update
 from recoseg.index.index import Changes, Index
-from recoseg.io import remote
+from recoseg.io import remote, remote_state
 from recoseg.io.archive import Archive
 from tests.clusters import Here
 from tests.test_spread import bytes_of, photos_in
@@ -230,10 +230,15 @@ def test_a_file_system_that_fails_is_one_sentence(bucket, photos, monkeypatch):
     ],
 )
 def test_times_are_understood_however_they_are_told(info, seconds):
-    size, changed, _, _ = remote._state({"size": 3, **info})
+    size, changed, _, _ = remote_state.state_of({"size": 3, **info})
     assert size == 3
     assert changed == int(seconds * 1e9)
-    assert remote._state({"ETag": "a"}) != remote._state({"ETag": "b"})
+    assert remote_state.state_of({"ETag": "a"}) != remote_state.state_of({"ETag": "b"})
+
+
+def test_a_time_an_inode_or_a_weak_tag_does_not_say_that_bytes_are_the_same():
+    told = ({"ETag": "a"}, {"generation": 7}, {"mtime": 3, "ino": 5}, {"ETag": 'W/"a"'}, {})
+    assert [remote_state.has_tag(info) for info in told] == [True, True, False, False, False]
 
 
 def test_machines_read_what_is_behind_a_url(photos, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 import tarfile
@@ -229,6 +230,55 @@ def test_a_changed_photo_alone_is_done_again(bucket, far, photos, tmp_path):
     assert [id for id, state in again.items() if state == "done"] == ["0/02.png"]
     segment(photos, tmp_path / "near")
     assert files_of(tmp_path / "out") == files_of(tmp_path / "near")
+
+
+@pytest.fixture
+def tags(bucket, monkeypatch) -> None:
+    """The store tells a tag of each file that changes with its bytes, as S3 does."""
+    find = type(bucket).find
+
+    def telling(self, path, **how):
+        found = find(self, path, **how)
+        for name, info in found.items():
+            info["ETag"] = hashlib.md5(self.store[name].getvalue()).hexdigest()
+        return found
+
+    monkeypatch.setattr(type(bucket), "find", telling)
+
+
+@pytest.mark.parametrize("engine", [None, Here()])
+def test_what_its_store_says_is_unchanged_is_not_fetched_again(
+    bucket, far, photos, tmp_path, tags, fetched, engine
+):
+    first = segment(far, tmp_path / "out", engine)
+    fetched.clear()
+    again = segment(far, tmp_path / "out", engine)
+    assert Counter(states(again)) == {"kept": 12, "failed": 1}
+    assert fetched == {"bad.png": 1}
+    put(bucket, paint(photos / "0" / "02.png", "green", "red"), "0/02.png")
+    first[4].labels.write_bytes(b"torn")
+    fetched.clear()
+    mended = {outcome.id: outcome.state for outcome in segment(far, tmp_path / "out", engine)}
+    done = {id for id, state in mended.items() if state == "done"}
+    assert done == {"0/02.png", first[4].id}
+    assert set(fetched) == {*done, "bad.png"}
+    for other in ("memory:///bucket/elsewhere", photos):
+        upload(bucket, photos, "/bucket/elsewhere")
+        assert Counter(states(segment(other, tmp_path / "out"))) == {"kept": 12, "failed": 1}
+
+
+def test_members_of_a_tagged_tar_file_are_not_fetched_again(
+    bucket, photos, tmp_path, tags, monkeypatch
+):
+    tars = pack(photos, tmp_path / "tars")
+    upload(bucket, tars, "/bucket/tars")
+    segment("memory:///bucket/tars", tmp_path / "out")
+
+    def refuse(self, id):
+        raise AssertionError(id)
+
+    monkeypatch.setattr(remote.RemoteTars, "read", refuse)
+    assert states(segment("memory:///bucket/tars", tmp_path / "out")) == ["kept"] * 11
 
 
 def test_nothing_of_a_url_is_written(far, tmp_path):

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 from recoseg.errors import ArchiveError, optional_import
 from recoseg.io.images import SUFFIXES, printable
+from recoseg.io.remote_state import State, has_tag, state_of
 from recoseg.io.sources import AGAIN, MAX_BYTES, Item, Listing, Skipped, from_id, listing, to_id
 from recoseg.io.tars import WILD, Members, read_headers
 
 KINDS = ("remote", "remote tar")
-# What file systems call the time of a change, and what else changes with a content.
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "timeModified", "created")
-_TAGS = ("ETag", "etag", "md5Hash", "generation", "checksum", "ino")
-# Size, two times and a number, as in ``Item``.
-State = tuple[int, int, int, int]
 # Bytes fetched at a time while the headers of a tar file are read.
 _STEP = 2**18
 
@@ -32,7 +26,10 @@ def is_url(source: str) -> bool:
 
 
 class RemoteFolder:
-    """Every image file below a URL, whose suffix says that it is one; dots at the start hide."""
+    """Every image file below a URL, whose suffix says that it is one; dots at the start hide.
+
+    ``tagged`` is whether the last listing told a tag of each file that changes with its bytes.
+    """
 
     kind = KINDS[0]
 
@@ -41,6 +38,7 @@ class RemoteFolder:
         self.url, self.files = url, _file_system(url)
         self.root = _fixed(url).rstrip("/")
         self.base = str(self.files._strip_protocol(_fixed(url))).rstrip("/")
+        self.tagged = False
         self._listed: frozenset[str] | None = None
 
     @property
@@ -54,14 +52,15 @@ class RemoteFolder:
 
     def scan(self) -> Listing:
         """Ask for the names, sizes and times of all files below the URL."""
-        items, others = list[Item](), list[str]()
+        items, others, tagged = list[Item](), list[str](), True
         for name, info in self._found():
+            tagged = tagged and has_tag(info)
             suffix = PurePosixPath(name).suffix.lower()
             if suffix in SUFFIXES:
-                items.append(Item(to_id(name), *_state(info)))
+                items.append(Item(to_id(name), *state_of(info)))
             else:
                 others.append(suffix)
-        self._listed = frozenset(item.id for item in items)
+        self.tagged, self._listed = tagged, frozenset(item.id for item in items)
         return listing(items, (), others)
 
     def has(self, id: str) -> bool:
@@ -130,14 +129,15 @@ class RemoteTars(RemoteFolder):
 
     def scan(self) -> Listing:
         """Read the headers of every tar file that is there now."""
-        items, problems = list[Item](), list[Skipped]()
+        items, problems, self.tagged = list[Item](), list[Skipped](), True
         for name, info in self._found():
             if not name.endswith(".tar"):
                 continue
-            state = _state(info)
+            self.tagged = self.tagged and has_tag(info)
+            state = state_of(info)
             held = self._known.get(name)
             # What tells neither time nor tag may have changed all the same.
-            if held is not None and (held[0] != state or state == _state({"size": state[0]})):
+            if held is not None and (held[0] != state or state == state_of({"size": state[0]})):
                 del self._known[name]
             try:
                 members = self._members(name, state)
@@ -228,17 +228,6 @@ def _fixed(url: str) -> str:
     if fixed is None and path.endswith(".tar"):
         fixed = len(parts) - 1
     return f"{scheme}://{'/'.join(parts[:fixed])}"
-
-
-def _state(info: Mapping[str, Any]) -> State:
-    """Size, time of change twice, and a number that changes with the content, as far as told."""
-    told = next((info[name] for name in _TIMES if info.get(name) is not None), 0)
-    if isinstance(told, str):
-        told = datetime.fromisoformat(told)
-    seconds = told.timestamp() if isinstance(told, datetime) else float(told)
-    tags = repr([info.get(name) for name in _TAGS]).encode()
-    number = int.from_bytes(hashlib.sha256(tags).digest()[:7], "big")
-    return int(info.get("size") or 0), int(seconds * 1e9), int(seconds * 1e9), number
 
 
 def _reason(error: Exception) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from recoseg.io import durable, images
 from recoseg.io.archive import Archive
 from recoseg.io.images import RGB, printable
+from recoseg.io.remote import RemoteFolder
 from recoseg.io.sources import ImageSource, Item, from_id
 from recoseg.io.walking import read_regular
 
@@ -77,6 +78,7 @@ class Stored:
         address: its URL, or its tar file's path and its own in that.
         store: where it is read.
         id: its name there.
+        tag: another text as soon as its bytes are others; None if its store does not tell.
         copy: a file on this machine that keeps its bytes once they were read; None to read it
             from its place each time.
     """
@@ -84,6 +86,7 @@ class Stored:
     address: str
     store: Store = field(compare=False, repr=False)
     id: str = field(compare=False)
+    tag: str | None = field(default=None, compare=False)
     copy: Path | None = field(default=None, compare=False)
 
     def read(self) -> bytes:
@@ -135,7 +138,9 @@ def list_stored(
             continue
         address = source.address(item.id)
         copy = None if copies is None else copies / _copy_name(address, item)
-        yield name, Stored(address, store, item.id, copy)
+        tagged = isinstance(source, RemoteFolder) and source.tagged
+        tag = _digest(address, item.size, item.inode) if tagged else None
+        yield name, Stored(address, store, item.id, tag, copy)
 
 
 def drop_copies(folder: Path, photos: Iterable[Photo]) -> None:
@@ -149,8 +154,11 @@ def drop_copies(folder: Path, photos: Iterable[Photo]) -> None:
 
 def _copy_name(address: str, item: Item) -> str:
     """The name of a copy: another one as soon as size, time or tag of the image are others."""
-    state = repr((address, *item[1:])).encode("utf-8", "surrogateescape")
-    return hashlib.sha256(state).hexdigest() + PurePosixPath(from_id(item.id)).suffix.lower()
+    return _digest(address, *item[1:]) + PurePosixPath(from_id(item.id)).suffix.lower()
+
+
+def _digest(*facts: str | int) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def _is_path(name: str) -> bool:

@@ -72,8 +72,8 @@ class Made(NamedTuple):
     missing: bool = False
 
 
-# The path of a file, the bytes of what is none, or why these cannot be had.
-Fetched = Path | bytes | ArchiveError
+# The path of a file, the bytes of what is none, or what became of it without them.
+Fetched = Path | bytes | Made
 
 
 @dataclass(frozen=True)
@@ -95,23 +95,46 @@ class MakeResults:
 
     def stream(self, jobs: Sequence[Job]) -> Iterator[Made]:
         """What becomes of each job, in order; some photos are fetched ahead."""
-        with contextlib.closing(_fetched([job.source for job, _ in jobs])) as photos:
+        with contextlib.closing(self._fetched(jobs)) as photos:
             for (job, entry), photo in zip(jobs, photos, strict=True):
-                yield self.make(job, entry, photo)
+                yield photo if isinstance(photo, Made) else self.make(job, entry, photo)
 
-    def make(self, job: InputImage, entry: Entry | None, photo: Fetched) -> Made:
+    def make(self, job: InputImage, entry: Entry | None, photo: Path | bytes) -> Made:
         """One image's results."""
-        if isinstance(photo, ArchiveError):
-            return Made(None, reason=str(photo), missing=True)
         kept = None if entry is None else verified(self.out, entry, _digest(photo))
         if kept is not None:
-            return Made(kept, kept=True)
+            return Made(_tagged(kept, job.source), kept=True)
         try:
             digest, result = self._segmented(photo, str(job.source))
         except (ImageError, OSError) as error:
             missing = isinstance(photo, Path) and not photo.exists()
             return Made(None, reason=str(error), missing=missing)
-        return Made(self._saved(job, digest, result))
+        return Made(_tagged(self._saved(job, digest, result), job.source))
+
+    def _fetched(self, jobs: Sequence[Job]) -> Generator[Fetched, None, None]:
+        """What there is of each photo, in order."""
+        if all(isinstance(job.source, Path) for job, _ in jobs):
+            yield from map(self._fetch, jobs)
+            return
+        pool = ThreadPoolExecutor(FETCHING)
+        try:
+            yield from prefetch_map(pool, self._fetch, jobs, AHEAD)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _fetch(self, job: Job) -> Fetched:
+        photo, entry = job[0].source, job[1]
+        if isinstance(photo, Path):
+            return photo
+        # Its store says that it is the one that was fetched.
+        if entry is not None and photo.tag is not None and photo.tag == entry.get("tag"):
+            kept = verified(self.out, entry, entry["sha256"])
+            if kept is not None:
+                return Made(kept, kept=True)
+        try:
+            return photo.read()
+        except ArchiveError as error:
+            return Made(None, reason=str(error), missing=True)
 
     def _segmented(self, photo: Path | bytes, name: str) -> tuple[str, Result]:
         if isinstance(photo, Path):
@@ -170,25 +193,9 @@ def _is_seen(photo: Photo) -> bool:
     return False
 
 
-def _fetched(photos: Sequence[Photo]) -> Generator[Fetched, None, None]:
-    """What is known of each photo, in order."""
-    if all(isinstance(photo, Path) for photo in photos):
-        yield from (photo for photo in photos if isinstance(photo, Path))
-        return
-    pool = ThreadPoolExecutor(FETCHING)
-    try:
-        yield from prefetch_map(pool, _fetch, photos, AHEAD)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _fetch(photo: Photo) -> Fetched:
-    if isinstance(photo, Path):
-        return photo
-    try:
-        return photo.read()
-    except ArchiveError as error:
-        return error
+def _tagged(entry: Entry, photo: Photo) -> Entry:
+    tag = None if isinstance(photo, Path) else photo.tag
+    return entry if tag is None else {**entry, "tag": tag}
 
 
 def _digest(photo: Path | bytes) -> str:

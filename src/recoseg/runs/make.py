@@ -17,7 +17,6 @@ from recoseg.errors import ArchiveError, ImageError, RecosegError
 from recoseg.io import durable, images
 from recoseg.io.images import save_image
 from recoseg.io.machines import Cluster
-from recoseg.io.parallel import prefetch_map
 from recoseg.io.stored import Photo
 from recoseg.runs.inputs import InputImage
 from recoseg.runs.manifest import MANIFEST, file_digest
@@ -116,6 +115,8 @@ class MakeResults:
         if all(isinstance(job.source, Path) for job, _ in jobs):
             yield from map(self._fetch, jobs)
             return
+        from recoseg.io.parallel import prefetch_map  # not above: it waits for torch
+
         pool = ThreadPoolExecutor(FETCHING)
         try:
             yield from prefetch_map(pool, self._fetch, jobs, AHEAD)

@@ -79,7 +79,7 @@ class Baseline:
 
     @property
     def note(self) -> str:
-        """What a table must say of it: whose encoder it has, and what that has seen."""
+        """Remark beside its row in a table: the encoder, and what that was pretrained on."""
         # A file of weights lies elsewhere on every machine.
         encoder = _FILE.sub(r"\1", self.plan.encoder)
         return f"reimplementation, {encoder} encoder, {supervision(encoder)}"
@@ -108,7 +108,7 @@ class Baseline:
 
     @cached_property
     def inputs_key(self) -> tuple[object, ...]:
-        """What decides the inputs of an image."""
+        """Equal for baselines whose inputs of an image are equal."""
         return self.plan.size, None if self.extractor is None else self.extractor.digest
 
     def decide(self, pixels: RGB, maps: Tensor) -> Segmentation:

@@ -78,7 +78,7 @@ class Extractor:
 
     @property
     def channels(self) -> int:
-        """c, of what it gives."""
+        """Number of channels c of the features."""
         if self.projection is not None:
             return self.projection.shape[1]
         return sum(encoder.dim for encoder in self.encoders)
@@ -94,7 +94,7 @@ class Extractor:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """What ``of`` takes."""
+        """Everything from which ``of`` makes the extractor again."""
         found = {f"features.mean.{i}": mean for i, mean in enumerate(self.means)}
         if self.projection is not None and self.centre is not None:
             found |= {"features.centre": self.centre, "features.projection": self.projection}

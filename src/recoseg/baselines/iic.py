@@ -22,7 +22,7 @@ class IIC(Learner):
     """Learner of IIC: a round is ``plan.steps`` steps of each head, or an epoch of each."""
 
     def begin(self) -> None:
-        """The two heads."""
+        """Make the two heads."""
         counts = (max(2, self.plan.second(self.clusters)), self.clusters)
         for head, count in zip(_HEADS, counts, strict=True):
             layer = torch.nn.Linear(self.plan.dim, count)
@@ -55,7 +55,7 @@ class IIC(Learner):
         }
 
     def result(self) -> Classifier:
-        """The head of as many outputs as clusters were asked for."""
+        """The classifier whose outputs are as many as the clusters asked for."""
         weight, bias = (self.extra[f"final.{part}"].detach().cpu() for part in ("weight", "bias"))
         return Classifier(weight, bias, directions=False)
 

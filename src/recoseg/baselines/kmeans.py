@@ -12,7 +12,7 @@ class KMeans(Learner):
     """Learner of k-means: one round, no network."""
 
     def begin(self) -> None:
-        """Room for the centroids."""
+        """Allocate the centroids."""
         self.extra["centroids"] = torch.zeros(self.clusters, self.inputs.channels)
 
     @torch.no_grad()

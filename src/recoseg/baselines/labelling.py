@@ -1,4 +1,4 @@
-"""Clusterings as labels: what MDC and PiCIE begin an epoch with and end a training with."""
+"""Training on cluster labels of the network's own codes, as MDC and PiCIE do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all methods share: a network, its optimiser, rounds that can be repeated, and a result."""
+"""Base class of all methods: a network, its optimiser, repeatable rounds, and a result."""
 
 from __future__ import annotations
 
@@ -74,18 +74,18 @@ class Learner(abc.ABC):
 
     @abc.abstractmethod
     def begin(self) -> None:
-        """Make what all rounds need and what inputs and seed alone decide."""
+        """Prepare what all rounds share; it depends on inputs and seed alone."""
 
     @abc.abstractmethod
     def round(self, number: int) -> Figures:
-        """Train for one round; what it says of itself."""
+        """Train for one round; returns its figures, such as the loss."""
 
     @abc.abstractmethod
     def result(self) -> Classifier:
         """The clusters of the trained network."""
 
     def run_round(self, number: int) -> Figures:
-        """``round`` with randomness of its own; TrainingError if the network is lost."""
+        """``round`` with its own random numbers; TrainingError if weights are no longer finite."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + number)
             self.network.train()
@@ -97,7 +97,7 @@ class Learner(abc.ABC):
         return figures
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next round begins from."""
+        """The tensors that the next round starts from."""
         parts = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         parts |= {f"extra.{name}": value.detach() for name, value in self.extra.items()}
         return parts | (optimiser_tensors(self.optimiser) if self.optimiser else {})
@@ -127,7 +127,7 @@ class Learner(abc.ABC):
             yield list(range(start, min(start + self.plan.batch, self.inputs.count)))
 
     def optimise(self, loss: Tensor) -> float:
-        """One step; the loss."""
+        """Take one step of the optimiser; returns the loss."""
         if self.optimiser is None:
             raise TrainingError(f"{self.plan.label} trains no network; it has no steps.")
         self.optimiser.zero_grad(set_to_none=True)

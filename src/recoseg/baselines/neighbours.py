@@ -42,7 +42,7 @@ def nearest(features: Tensor, count: int, gap: int = 0) -> Tensor:
 
 
 def derangement(size: int, generator: torch.Generator) -> Tensor:
-    """A shuffle of a batch that leaves no place as it is, for ``size`` of two or more."""
+    """A random permutation without fixed points, of ``size`` two or more."""
     order = torch.randperm(size, generator=generator)
     # A random cycle: everyone is given the next one of a random order.
     shuffled = torch.empty_like(order)

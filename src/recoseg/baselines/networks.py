@@ -24,7 +24,7 @@ _GREY, _DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 @dataclass(frozen=True)
 class BaselineArchitecture:
-    """What a network is made of; with it and its weights a file is complete.
+    """Settings of a network; with its weights they define it completely.
 
     Attributes:
         kind: one of ``KINDS``.
@@ -79,7 +79,7 @@ class BaselineArchitecture:
 
 
 def start_network(architecture: BaselineArchitecture, encoder: str, seed: int) -> nn.Module:
-    """A network to be trained: random, the same for a seed, but for the encoder of a pyramid.
+    """A new network, random by seed; the encoder of a pyramid has its pretrained weights.
 
     Raises:
         UnknownModel, MissingWeights: the encoder's weights are not here.
@@ -93,7 +93,7 @@ def start_network(architecture: BaselineArchitecture, encoder: str, seed: int) -
 
 
 def describe_pyramid(encoder: str, dim: int) -> BaselineArchitecture:
-    """Of a trained encoder, as ``recoseg.models.encoders`` names it."""
+    """The architecture of a pyramid on an encoder of ``recoseg.models.encoders``."""
     found = encoders.find_encoder(encoder)
     return BaselineArchitecture("pyramid", 3, dim, found.name, found.mean, found.std)
 

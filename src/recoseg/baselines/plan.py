@@ -25,7 +25,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class BaselinePlan:
-    """All that decides a training but its photos, its number of clusters and its seed.
+    """Settings of a training: all that decides it but photos, number of clusters and seed.
 
     Attributes:
         method: one of ``LABELS``.

@@ -117,7 +117,7 @@ def vote_by_mask(scores: Tensor, masks: Tensor) -> Tensor:
 
 
 def focal(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of (n, K) logits in which sure pixels count less; -1 counts for nothing."""
+    """Focal cross-entropy of (n, K) logits; pixels labelled -1 are ignored."""
     kept = labels != NOTHING
     if not kept.any():
         return logits.sum() * 0

@@ -1,4 +1,4 @@
-"""Two views of a photo, drawn from its number alone: colours that must not matter, and geometry.
+"""Two random views of a photo, reproducible from its number: colours and geometry.
 
 A network is invariant to a change of colours if its features stay, and equivariant to a change of
 geometry if its features move with the photo (PiCIE, Cho et al. 2021, section 3.2). Geometry can
@@ -59,7 +59,7 @@ class Geometry:
 
 
 def warp(geometries: Sequence[Geometry], maps: Tensor, *, nearest: bool = False) -> Tensor:
-    """Photos, features or labels as a view of theirs sees them.
+    """Photos, features or labels resampled to the geometry of their views.
 
     Args:
         geometries: one per photo.

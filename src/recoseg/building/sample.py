@@ -1,4 +1,4 @@
-"""Pixels of photos of everything, without labels: what a concept's cosines usually are."""
+"""Sample of unlabelled pixels, by which the median cosines of concepts are measured."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def spread(ids: Sequence[str], count: int) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class PixelSample:
-    """The two maps of m images, by batches; pixels without their images are one of many rows.
+    """Language and visual features of sampled images or pixels, in batches.
 
     Attributes:
         dense: (b, d1, h1, w1) each, of the dense language-image model.

@@ -64,7 +64,7 @@ def screen_scores(features: Tensor, weights: Tensor | None, block: int | None) -
 
 
 def ceiling(weights: Tensor | None) -> float:
-    """What no score exceeds: the mean over the images of the largest weight, of (n, ...) or 1."""
+    """Upper bound of the scores: the mean over images of the largest weight, of (n, ...) or 1."""
     return 1.0 if weights is None else float(weights.flatten(1).amax(dim=1).mean())
 
 

@@ -43,7 +43,7 @@ def choose_protocol(name: str, words: str | None, bank: str | None = None) -> Pr
 
 @dataclass(frozen=True)
 class Measured:
-    """What was asked for: a bank or an index, a student, predictions, baselines, or several.
+    """Systems to be evaluated: of a bank or an index, a student, predictions, baselines.
 
     Attributes:
         bank: of concepts that are classes.

@@ -160,7 +160,7 @@ class ConceptBank(Contents, Mapping[str, Concept]):
         return self.put(*(self[name].with_threshold(t) for name, t in thresholds.items()))
 
     def put(self, *changed: Concept) -> ConceptBank:
-        """A bank in which these concepts stand where those of the same names did."""
+        """A bank in which these concepts replace those of the same names."""
         new = {self[concept.name].name: concept for concept in changed}
         return dataclasses.replace(self, concepts=tuple(new.get(c.name, c) for c in self.concepts))
 

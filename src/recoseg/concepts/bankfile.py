@@ -1,4 +1,4 @@
-"""One portable file per bank: safetensors whose header says everything but the numbers.
+"""Files of banks: safetensors of the vectors, everything else in the JSON header.
 
 header "recoseg"   JSON: format, recipe, models, concepts, contexts, digest of it all
 text, reference    (N, d1) and (N, d2), fp16 or fp32, concepts first, then other contexts

@@ -23,7 +23,7 @@ Exclude = Mapping[str, Collection[str]]
 
 
 class Unnamed(tuple[ImageLike, ...]):
-    """Example images of a concept whose name shall say nothing.
+    """Example images of a concept whose name is not to be used as text.
 
     Neither does its text guide the co-segmentation of the images, nor does it speak at inference,
     where the concept is as likely by language as the others are on average: what is shown counts,
@@ -92,7 +92,7 @@ class Concept:
 
     @property
     def nameless(self) -> bool:
-        """Whether its name says nothing at inference."""
+        """Whether its name is not used as text at inference."""
         return not bool(self.text.any())
 
     def with_threshold(self, threshold: float | None) -> Concept:

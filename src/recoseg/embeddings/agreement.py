@@ -28,7 +28,7 @@ NORM_TOLERANCE = 0.01
 
 
 class Agreement(NamedTuple):
-    """What a sample of the rows says.
+    """Result of comparing a sample of the rows.
 
     Attributes:
         compared: photos that could be read and were embedded anew.

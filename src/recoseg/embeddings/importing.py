@@ -24,7 +24,7 @@ from recoseg.models.base import JointModel
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of an import.
+    """Result of an import.
 
     Attributes:
         index: the index.

@@ -1,4 +1,4 @@
-"""Forms of embeddings, told from what lies at a path."""
+"""Detection of the form that embeddings at a path have."""
 
 from __future__ import annotations
 

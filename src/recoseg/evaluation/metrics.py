@@ -41,7 +41,7 @@ class Counts:
 
     @classmethod
     def none(cls, classes: int, predictions: int) -> Counts:
-        """Counts of no image."""
+        """Counts of no image: all zero."""
         square = np.zeros((classes, predictions + 1), np.int64)
         return cls(square, square, square[:, 0], square[0])
 

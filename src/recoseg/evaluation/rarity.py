@@ -1,4 +1,4 @@
-"""How few photos of a concept suffice: all but some of them are hidden from the search.
+"""IoU of rare concepts: all but some photos of a concept are hidden from the search.
 
 The paper names concepts that are too rare for the archive as a limit of the method.
 """

@@ -26,7 +26,7 @@ MATCHES = ("name", "hungarian")
 
 @runtime_checkable
 class Matched(Protocol):
-    """A labeller whose labels become classes in its own way; without it, by their names."""
+    """Optional: a labeller that says how its labels become classes; others go by name."""
 
     @property
     def match(self) -> Match:

@@ -27,7 +27,7 @@ class Coco:
         self._pictures = self._parts = 0
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         self._pictures += 1
         height, width = picture.labels.shape
         image = {"id": self._pictures, "file_name": picture.id, "width": width, "height": height}
@@ -47,7 +47,7 @@ class Coco:
             )
 
     def close(self) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         categories = [
             {"id": i, "name": name, "supercategory": ""}
             for i, name in enumerate(self._target.names, start=1)

@@ -25,7 +25,7 @@ class LabelStudio:
         self._kind = self._tag.lower()
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         shapes = ((region, value) for region in found for value in self._values(region))
         results = [
             self._result(picture.id, region, number, value)
@@ -39,7 +39,7 @@ class LabelStudio:
         )
 
     def close(self) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         self._tasks.close()
         view = ElementTree.Element("View")
         ElementTree.SubElement(view, "Image", name="image", value="$image", zoom="true")

@@ -30,7 +30,7 @@ class Masks:
         self._deep = len(target.names) > MOST + 1
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         target, stem = self._target, self._stem(picture.id)
         if self._deep:
             data = encode_image(picture.labels.astype(np.uint16))
@@ -41,7 +41,7 @@ class Masks:
         target.write(f"labels/{stem}.png", data)
 
     def close(self) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         table = json.loads(encode_names(self._target.names, self._target.colours))
         if self._deep:
             table.append({"id": 65535, "name": "void", "colour": [0, 0, 0]})
@@ -61,7 +61,7 @@ class Voc:
         self._palette[255] = _VOID_COLOUR
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         photo, stem = require_photo(picture, "voc"), self._stem(picture.id)
         self._stems.append(stem)
         _, data = photos.encode_photo(photo, {".jpg", ".jpeg"})
@@ -72,7 +72,7 @@ class Voc:
         )
 
     def close(self) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         listing = "".join(f"{stem}\n" for stem in self._stems)
         self._target.write("ImageSets/Segmentation/trainval.txt", listing.encode())
         names = _class_names(self._target)
@@ -93,7 +93,7 @@ class Cvat:
         self._instances = standard_colours()
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         if len(found) > MOST:
             raise InputError(
                 f"{picture.id} has {len(found)} parts and cvat tells {MOST} apart; leave out small "
@@ -110,7 +110,7 @@ class Cvat:
         self._target.write(f"SegmentationObject/{stem}.png", encode_image(self._instances[parts]))
 
     def close(self) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         listing = "".join(f"{stem}\n" for stem in self._stems)
         self._target.write("ImageSets/Segmentation/default.txt", listing.encode())
         names = _class_names(self._target)

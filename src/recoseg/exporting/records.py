@@ -32,7 +32,7 @@ class HuggingFace:
         self._target, self._path = target, target.folder / FILE
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         height, width = picture.labels.shape
         segments = [
             {
@@ -48,7 +48,7 @@ class HuggingFace:
         append(self._path, json.dumps(row) + "\n")
 
     def close(self) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         append(self._path, "", whole=True)
 
 

@@ -82,7 +82,7 @@ class ResultsFolder:
         self.total = len(self._files)
 
     def __iter__(self) -> Iterator[Picture]:
-        """As ``Source``."""
+        """As ``LabelSource``."""
         for name, labels in self._files.items():
             id, file = _check_relative(name), labels.path
             labels.check()
@@ -123,7 +123,7 @@ class LabelItems:
             raise InputError("the names hold one of them twice; name each class once.")
 
     def __iter__(self) -> Iterator[Picture]:
-        """As ``Source``."""
+        """As ``LabelSource``."""
         seen: set[str] = set()
         for item in self._items:
             photo, values, names, confidence = _unpack(item)
@@ -140,7 +140,7 @@ class LabelItems:
 
 
 def open_source(source: Any, images: str | Path | None) -> LabelSource:
-    """A folder's path, or an iterable, as a ``Source``."""
+    """A folder's path, or an iterable, as a ``LabelSource``."""
     if isinstance(source, str | Path):
         return ResultsFolder(Path(source), None if images is None else Path(images))
     if not isinstance(source, Iterable):

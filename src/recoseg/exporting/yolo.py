@@ -21,7 +21,7 @@ class Yolo:
         self._stem = naming.Stems(naming.file_stem, target.renamed)
 
     def add(self, picture: Picture, found: Sequence[Region]) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         photo, stem = require_photo(picture, "yolo"), self._stem(picture.id)
         suffix, data = photos.encode_photo(photo, _SUFFIXES)
         self._target.write(f"images/train/{stem}{suffix}", data)
@@ -29,7 +29,7 @@ class Yolo:
         self._target.write(f"labels/train/{stem}.txt", "".join(lines).encode())
 
     def close(self) -> None:
-        """As ``Sink``."""
+        """As ``FormatWriter``."""
         # Every JSON string is one of YAML too, whatever the name holds.
         names = [f"  {i}: {json.dumps(name)}\n" for i, name in enumerate(self._target.names)]
         head = "train: images/train\nval: images/train\n"

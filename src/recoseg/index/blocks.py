@@ -23,7 +23,7 @@ BYTES = 16
 
 
 class BlockRecord(NamedTuple):
-    """``rows`` rows from row ``first`` on: digests of their bytes, and of their contents' hashes.
+    """Digests of ``rows`` rows from ``first`` on: of their bytes, and of their contents' hashes.
 
     Rows that were appended later are not covered by it.
     """
@@ -56,7 +56,7 @@ def list_spans(shards: Shards, start: int, stop: int) -> Iterator[tuple[int, int
 
 
 def is_sound(shards: Shards, block: BlockRecord) -> bool:
-    """Whether the block's rows are what they were when they were written."""
+    """Whether the bytes of the block's rows have the digest that was recorded."""
     return _digest(block.first, shards.raw(block.first, block.rows)) == block.vectors
 
 
@@ -98,7 +98,7 @@ def extend_records(
 
 
 def damage_error(shards: Shards, block: BlockRecord) -> IndexDamaged:
-    """What to say of a block that is not what it was."""
+    """The error for a block whose digest differs from the recorded one."""
     return IndexDamaged(
         f"{shards.path(block.first // shards.size)} is damaged; its vectors are not what was "
         f"written: {REMEDY}."

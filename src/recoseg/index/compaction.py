@@ -25,7 +25,7 @@ def folder_of(index: Path, generation: int) -> Path:
 
 
 def is_wasteful(writer: Writer) -> bool:
-    """Whether most rows are of no image."""
+    """Whether most rows belong to no image any more."""
     counts = writer.counts()
     return 2 * int((counts > 0).sum()) < len(counts)
 
@@ -69,7 +69,7 @@ def compact(index: Path, shards: Shards, writer: Writer) -> Shards:
 
 
 def sweep(index: Path, generation: int) -> None:
-    """Remove the shards of other generations, which nothing speaks of any more."""
+    """Remove shards of other generations, to which nothing refers any more."""
     current = folder_of(index, generation)
     for path in [index / FOLDER, *sorted(index.glob(f"{FOLDER}-*"))]:
         if path != current:

@@ -41,7 +41,7 @@ class Due(NamedTuple):
 
 
 class Sink(Protocol):
-    """What is told what came of each file."""
+    """Receiver of results: vectors of contents, images that have them, and skipped files."""
 
     def holds(self, digest: bytes) -> bool:
         """Whether this content needs no vector any more."""

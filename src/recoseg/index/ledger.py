@@ -174,7 +174,7 @@ class Snapshot:
 
 
 class Writer(Snapshot):
-    """The ledger as its one writer sees it; ``read_ns`` is a time before files were read."""
+    """Write access to the ledger, for one writer; ``read_ns`` is a time before files were read."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         super().__init__(connection, path)

@@ -1,4 +1,4 @@
-"""Lookup of what the ledger knows of files that come in the order of their ids."""
+"""Lookup of indexed files that are asked for in the order of their ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PAGE = 2048
 
 
 class Lookup:
-    """What a writer has seen of files, read from the ledger a page at a time.
+    """The ledger's entries of files, read a page at a time.
 
     That is several times faster than one question a file where the ids come in their order; in any
     other it is as slow. What is written meanwhile may be missed.

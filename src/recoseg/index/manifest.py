@@ -101,7 +101,7 @@ class Manifest:
         durable.write(folder / NAME, (json.dumps(data, indent=1) + "\n").encode())
 
     def require_followed(self, what: object) -> Manifest:
-        """This manifest; ArchiveError if the vectors of index ``what`` were imported."""
+        """Returns itself; ArchiveError if the vectors of index ``what`` were imported."""
         if is_imported(self.archive):
             raise ArchiveError(
                 f"the vectors of {what} were imported, and what follows photos would lose those "

@@ -36,7 +36,7 @@ def pages(index: Index, size: int = SIZE) -> Iterator[Page]:
 
 
 def state(index: Index) -> bytes:
-    """What the index's ledger says of itself: another value after any change, at little cost."""
+    """Version of an index's content: it differs after any change, and is cheap to read."""
     with ledgerfile.open_reading(index.path / update.LEDGER) as snapshot:
         seal = snapshot.seal()
         return seal if seal is not None else bytes.fromhex(snapshot.digest())

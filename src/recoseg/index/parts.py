@@ -1,4 +1,4 @@
-"""Part files: what came of one chunk of an archive, made by any machine, whole or not there.
+"""Part files: vectors of one chunk of an archive, written atomically by any machine.
 
     parts/
       <key>.json   contents, files and reasons, and the digest of the rows; written last
@@ -70,7 +70,7 @@ class Known:
 
 
 class PartDraft:
-    """A part in the making; what ``ingest`` tells it is kept in memory."""
+    """A part that is being made: it collects in memory what ``ingest`` reports."""
 
     def __init__(self, files: Sequence[Due], known: Known) -> None:
         self.known = known

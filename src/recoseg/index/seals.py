@@ -38,12 +38,12 @@ def digest_rows(rows: Callable[[str], Iterable[Any]]) -> int:
 
 
 def encode_digest(total: int, generation: int) -> bytes:
-    """What the ledger keeps of a digest; it covers the ``generation`` of the shards too."""
+    """The bytes that the ledger stores for a digest; they cover the shards' ``generation`` too."""
     return ((total + row_digest("generation", (generation,))) % _RANGE).to_bytes(BYTES, "big")
 
 
 def decode_digest(kept: bytes, generation: int) -> int:
-    """The digest that ``encode_digest`` was given."""
+    """The inverse of ``encode_digest``."""
     return (int.from_bytes(kept, "big") - row_digest("generation", (generation,))) % _RANGE
 
 

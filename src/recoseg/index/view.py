@@ -16,7 +16,7 @@ from recoseg.index.shards import Shards
 
 
 class View:
-    """What a question may ask.
+    """Read access to one committed state: the ledger and the vectors.
 
     Attributes:
         snapshot: the ledger, until the question is answered.

@@ -1,4 +1,4 @@
-"""What the library asks of a cluster of machines; it knows none itself."""
+"""Protocol of a cluster of machines: an ordered map over blocks of work."""
 
 from __future__ import annotations
 

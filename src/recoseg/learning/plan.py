@@ -20,7 +20,7 @@ _LATER = frozenset(
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides a training but its data and its seed.
+    """Settings of a training: all that decides it but data and seed.
 
     Attributes:
         name: of the preset it began as.

@@ -1,4 +1,4 @@
-"""What an adaptation was asked for, beside its teacher and its images."""
+"""Validated ``adapt()`` arguments."""
 
 from __future__ import annotations
 

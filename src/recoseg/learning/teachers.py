@@ -1,4 +1,4 @@
-"""A teacher as a plan wants it: images in its geometry, labels of the classes that are learnt."""
+"""The teacher of a student: it labels photos in the plan's geometry and classes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Teacher:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What it adds to what decides a label; nothing where it changes nothing."""
+        """Its own settings that decide a label; empty where it has none."""
         told: dict[str, Any] = {}
         if self.geometry is not None:
             told["geometry"] = self.geometry.geometry

@@ -1,4 +1,4 @@
-"""Protocols of model backends: language-image models, dense visual encoders, what some add."""
+"""Protocols of model backends: language-image models, visual encoders, optional additions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class InnerMap(Protocol):
 
 @runtime_checkable
 class TypicalPixels(Protocol):
-    """Optional: a model that brings pixels of photos of everything with it."""
+    """Optional: a model that ships with features of unlabelled sample pixels."""
 
     def typical_pixels(self) -> Tensor:
         """(m, d) unit vectors in the space of ``dense`` or ``features``."""

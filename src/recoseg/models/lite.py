@@ -112,7 +112,7 @@ class Lite:
         return self._head.directions(self._text.embed(texts))
 
     def typical_pixels(self) -> Tensor:
-        """(m, 1280) unit vectors of one pixel in each of m photos of everything."""
+        """(m, 1280) unit vectors of one pixel in each of m unlabelled photos."""
         raw = typical.read(self.id).to(self.device)
         return unit(raw - self._head.visual_mean)
 
@@ -153,7 +153,7 @@ class LiteStage:
         return dense, features
 
     def typical_pixels(self) -> Tensor:
-        """(m, 120) unit features of one pixel in each of m photos of everything."""
+        """(m, 120) unit features of one pixel in each of m unlabelled photos."""
         return unit(typical.read(self.id)).to(self.device)
 
 

@@ -1,4 +1,4 @@
-"""Sentence embeddings of all-MiniLM-L6-v2 from a local folder, for ``lite``'s text side."""
+"""Sentence embeddings by all-MiniLM-L6-v2 from a local folder, the text encoder of ``lite``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels of photos of everything that ship with ``lite``: what its cosines usually are.
+"""Features of unlabelled sample pixels that ship with ``lite``, for median cosines of concepts.
 
 A median over them needs no archive, and no small or one-sided archive can bend it.
 ``training/typical_pixels.py`` makes the file.

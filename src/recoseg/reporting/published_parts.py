@@ -1,4 +1,4 @@
-"""What the paper printed, as parts of a report that are shown beside what was measured."""
+"""Published scores of the paper, as the parts of a report that stand beside measured ones."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from recoseg.reporting.fields import Fraction, Number, ReportPart, Text
 
 
 class PublishedScores(ReportPart):
-    """What the paper printed of a system that was measured here, as fractions."""
+    """Published scores of a system that was measured here, as fractions."""
 
     accuracy: Fraction | None = None
     miou: Fraction | None = None
 
 
 class PublishedAblation(ReportPart):
-    """What the paper printed of one combination of components, as fractions."""
+    """Published scores of one combination of components, as fractions."""
 
     protocol: Text = ""
     accuracy: Fraction | None = None
@@ -22,7 +22,7 @@ class PublishedAblation(ReportPart):
 
 
 class PublishedRow(ReportPart):
-    """One row that the paper printed; per cent, None where it printed none."""
+    """A published row of a table; per cent, None where it has none."""
 
     system: Text = ""
     group: Text = ""

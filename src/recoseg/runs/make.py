@@ -63,7 +63,7 @@ Job = tuple[InputImage, Entry | None]
 
 
 class Made(NamedTuple):
-    """What is to be recorded of an image; without an entry it failed, for a reason."""
+    """Outcome of one image: its manifest entry, or the reason why it failed."""
 
     entry: Entry | None
     kept: bool = False
@@ -163,7 +163,7 @@ class MakeResults:
 def results(
     jobs: Sequence[Job], segment: Segment, out: Path, cluster: Cluster | None
 ) -> Iterator[Made]:
-    """What becomes of each job, in order.
+    """Segment all jobs and yield their outcomes, in order.
 
     Raises:
         RecosegError: a node of the cluster does not see ``out``, or photos that are seen here.

@@ -88,7 +88,7 @@ def read(out: Path) -> dict[str, Any]:
 
 
 def recover(out: Path) -> tuple[dict[str, Any], bool]:
-    """What is recorded, and whether that is all; InputError if the folder is something else."""
+    """The manifest, and whether it is complete: a damaged one is read from its copy, if any."""
     if not (out / MANIFEST).exists():
         return {"images": {}}, True
     held = _parse(out / MANIFEST)

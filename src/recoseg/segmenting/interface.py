@@ -1,4 +1,4 @@
-"""What ``Segmenter`` and ``Student`` have in common, and what is enough to be measured."""
+"""Protocols of segmenters: what ``Segmenter`` and ``Student`` share, what evaluation needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Labeller(Protocol):
 
 @runtime_checkable
 class Identified(Protocol):
-    """A labeller that can say what it is, so that what it was measured on need not be repeated."""
+    """A labeller with a digest, by which finished measurements are recognised."""
 
     @property
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""What a segmenter says of one image: labels, scores, areas, and the pictures made of them."""
+"""Result of segmenting one image: labels, scores, areas, and pictures of them."""
 
 from __future__ import annotations
 

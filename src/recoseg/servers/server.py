@@ -1,4 +1,4 @@
-"""Interface of vector servers, and what they say when they cannot be used."""
+"""Interface of vector servers."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ HEADS = ("smp", "published")
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a network is made of; with it and its weights a file is complete.
+    """Settings of a network; with its weights they define it completely.
 
     Attributes:
         encoder: timm's name.

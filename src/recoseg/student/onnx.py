@@ -38,7 +38,7 @@ CALIBRATION_SIDE = 480
 
 @dataclass(frozen=True)
 class OnnxExport:
-    """An ONNX file and how well it agrees.
+    """An ONNX file, and how far its labels agree with the student's.
 
     Attributes:
         path: the file.

@@ -1,4 +1,4 @@
-"""Videos: frames in, label maps and an overlay out, steadied over time."""
+"""Frames of a video in, label maps and an overlay out, smoothed over time."""
 
 from recoseg.video.clip import Clip, segment_video
 from recoseg.video.frames import open_frames

@@ -27,7 +27,7 @@ from recoseg.video.smoothing import Memory
 
 @dataclass(frozen=True)
 class Clip:
-    """What was made of a video.
+    """Result of segmenting a video.
 
     Attributes:
         out: the folder: ``labels/``, ``overlay.mp4``, ``manifest.json``.

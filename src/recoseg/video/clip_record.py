@@ -1,4 +1,4 @@
-"""What was made of a film so far, so that it can go on where it was."""
+"""Record of a video's finished frames, by which an interrupted run goes on."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ClipRecord:
         return height, width
 
     def note(self, frame: Frame, result: Segmentation) -> None:
-        """A frame is done, and its labels are written."""
+        """Record a frame whose labels are written."""
         self.images[frame.id] = {
             "sha256": "",
             "labels": f"labels/{frame.stem}.png",
@@ -110,7 +110,7 @@ class ClipRecord:
         return bool(found) and self._overlay in (None, found)
 
     def note_overlay(self) -> None:
-        """The film is written."""
+        """Record that the overlay is written."""
         self._overlay = manifest.digests(self.out, [self.out / OVERLAY])
 
     def save(self, whole: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Frames in: of a video file through PyAV, or of a folder of images."""
+"""Reading frames: of a video file by PyAV, or of a folder of images."""
 
 from __future__ import annotations
 

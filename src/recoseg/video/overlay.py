@@ -1,4 +1,4 @@
-"""Pictures out: an mp4 of H.264, or of MPEG-4 where the build of FFmpeg has no encoder for it."""
+"""Writing mp4 videos: H.264, or MPEG-4 where the build of FFmpeg has no encoder for it."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Segmenters:
         return self._made[key]
 
     def subject(self, order: SegmentRequest) -> Hashable:
-        """What is looked for, however it is decided: the same for the same maps of an image."""
+        """Key of an image's score maps: equal for orders that need equal maps."""
         stamp = None if order.bank == STUDENT else self.shelf.find(order.bank).stamp
         return order.bank, stamp, order.options.concepts
 

@@ -26,7 +26,10 @@ Trust = Annotated[
 ]
 Photos = Annotated[
     str | None,
-    typer.Option(metavar="PHOTOS", help="Where the photos are; those elsewhere are not read."),
+    typer.Option(
+        metavar="PHOTOS",
+        help="Folder, tar files or URL of the photos; those elsewhere are not read.",
+    ),
 ]
 
 

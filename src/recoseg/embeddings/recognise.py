@@ -24,7 +24,8 @@ def open_table(
             a pattern) in which ``KEY.npy`` lies beside ``KEY.jpg``, or a table (parquet, or a
             folder of `datasets`) with a column of images and one of vectors.
         photos: where the photos are, as ``Archive.open`` takes it; photos elsewhere are never
-            read. By default the folder of a ``.npy`` file's list; tar shards and tables hold them.
+            read, and those in tar files are known by the keys of their samples, too. By default
+            the folder of a ``.npy`` file's list; tar shards and tables hold them.
         paths: the list of a ``.npy`` file; by default the file beside it that has its name.
 
     Raises:

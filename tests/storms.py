@@ -269,7 +269,7 @@ def facts_of_film(home: Path) -> object:
     kept = {k: v for k, v in files if not k.endswith((".json", ".backup", ".mp4"))}
     overlay = home / "out/overlay.mp4"
     recorded = manifest.read(home / "out")["overlay"]
-    is_recorded = recorded == manifest.digests(home / "out", [overlay])
+    is_recorded = recorded == record.digest_files(home / "out", [overlay])
     return {**kept, "recorded": is_recorded, "shown": shown(home)}
 
 

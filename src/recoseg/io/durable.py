@@ -39,6 +39,12 @@ def write(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 @contextlib.contextmanager
 def report_write_errors(path: Path) -> Iterator[None]:
     """Raise RecosegError where ``path`` cannot be written (disk full, no permission)."""

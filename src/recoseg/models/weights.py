@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from recoseg.errors import MissingWeights, UnknownModel
+from recoseg.io.durable import digest_file
 from recoseg.models import network
 
 WRAPPERS = ("state_dict", "model", "teacher")
@@ -147,8 +148,7 @@ def digest(file: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _digest(file: str, size: int, mtime_ns: int) -> str:
-    with Path(file).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return digest_file(Path(file))
 
 
 def fingerprint(*parts: object) -> str:

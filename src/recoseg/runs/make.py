@@ -19,8 +19,8 @@ from recoseg.io.images import save_image
 from recoseg.io.machines import Cluster
 from recoseg.io.stored import Photo
 from recoseg.runs.inputs import InputImage
-from recoseg.runs.manifest import MANIFEST, file_digest
-from recoseg.runs.record import Entry, entry_of, verified
+from recoseg.runs.manifest import MANIFEST
+from recoseg.runs.record import Entry, make_entry, verify_entry
 
 ATTEMPTS = 3
 # Threads that fetch photos while one is segmented, and how many may wait.
@@ -100,7 +100,7 @@ class MakeResults:
 
     def make(self, job: InputImage, entry: Entry | None, photo: Path | bytes) -> Made:
         """One image's results."""
-        kept = None if entry is None else verified(self.out, entry, _digest(photo))
+        kept = None if entry is None else verify_entry(self.out, entry, _digest(photo))
         if kept is not None:
             return Made(_tagged(kept, job.source), kept=True)
         try:
@@ -129,7 +129,7 @@ class MakeResults:
             return photo
         # Its store says that it is the one that was fetched.
         if entry is not None and photo.tag is not None and photo.tag == entry.get("tag"):
-            kept = verified(self.out, entry, entry["sha256"])
+            kept = verify_entry(self.out, entry, entry["sha256"])
             if kept is not None:
                 return Made(kept, kept=True)
         try:
@@ -150,7 +150,7 @@ class MakeResults:
         result.save(labels)
         save_image(overlay, result.overlay(), quality=90)
         more = result.beside(labels) if isinstance(result, ManyFiled) else ()
-        return entry_of(self.out, digest, (labels, overlay, *more), _sorted(result.area))
+        return make_entry(self.out, digest, (labels, overlay, *more), _sorted(result.area))
 
     def _check_place(self) -> None:
         if not (self.out / MANIFEST).exists():
@@ -204,16 +204,16 @@ def _digest(photo: Path | bytes) -> str:
     if isinstance(photo, bytes):
         return hashlib.sha256(photo).hexdigest()
     with contextlib.suppress(OSError):
-        return file_digest(photo)
+        return durable.digest_file(photo)
     return ""
 
 
 def _of_one_state(path: Path, segment: Segment) -> tuple[str, Result]:
     """The digest of a photo and its segmentation, of the same bytes."""
     for _ in range(ATTEMPTS):
-        before = file_digest(path)
+        before = durable.digest_file(path)
         result = segment(path)
-        if file_digest(path) == before:
+        if durable.digest_file(path) == before:
             return before, result
     raise ImageError(f"{path} changes while it is read; wait until it is written.")
 

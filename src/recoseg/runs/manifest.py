@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -28,15 +28,6 @@ def write(out: Path, data: Mapping[str, Any], whole: bool) -> None:
         durable.write(out / BACKUP, text)
 
 
-def digests(out: Path, files: Iterable[Path]) -> dict[str, str]:
-    """Path below ``out`` to the digest of each file that can be read."""
-    found = {}
-    for path in files:
-        with contextlib.suppress(OSError):
-            found[path.relative_to(out).as_posix()] = file_digest(path)
-    return found
-
-
 def check_ours(out: Path) -> None:
     """InputError unless a folder is empty, ours, or to be made."""
     if (out / MANIFEST).exists():
@@ -45,12 +36,6 @@ def check_ours(out: Path) -> None:
     for folder in (out / "labels", out / "overlays"):
         if folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder} holds files of something else; choose another folder.")
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class LabelFile(NamedTuple):
@@ -63,7 +48,7 @@ class LabelFile(NamedTuple):
         """InputError if it is missing, or not what it was."""
         if not self.path.is_file():
             raise InputError(f"{self.path} is missing; run `recoseg segment` again.")
-        if self.digest is not None and file_digest(self.path) != self.digest:
+        if self.digest is not None and durable.digest_file(self.path) != self.digest:
             raise InputError(f"{self.path} is damaged; run `recoseg segment` again.")
 
 

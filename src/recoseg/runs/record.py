@@ -21,7 +21,6 @@ from recoseg.runs.manifest import (
     FORMAT,
     MANIFEST,
     NAMES,
-    digests,
     recover,
     write,
 )
@@ -99,7 +98,7 @@ class Record:
             durable.write(path, text.encode())
 
     def note(self, id: str, entry: Entry) -> None:
-        """Record a result, as ``entry_of`` or ``verified`` gave it."""
+        """Record a result, as ``make_entry`` or ``verify_entry`` gave it."""
         self.images[id] = entry
         self._others.pop(id, None)
         table = (self.out / entry["labels"]).parent / NAMES
@@ -127,7 +126,7 @@ class Record:
         self._took = self._saved - began
 
 
-def entry_of(out: Path, source: str, files: Iterable[Path], area: Mapping[str, float]) -> Entry:
+def make_entry(out: Path, source: str, files: Iterable[Path], area: Mapping[str, float]) -> Entry:
     """What is recorded of a result: digest of the photo, files (labels, overlay, others), areas."""
     made = [path.relative_to(out).as_posix() for path in files]
     return {
@@ -135,11 +134,11 @@ def entry_of(out: Path, source: str, files: Iterable[Path], area: Mapping[str, f
         "labels": made[0],
         "overlay": made[1],
         "area": dict(area),
-        "digests": digests(out, [out / name for name in made]),
+        "digests": digest_files(out, [out / name for name in made]),
     }
 
 
-def verified(out: Path, entry: Entry, source: str) -> Entry | None:
+def verify_entry(out: Path, entry: Entry, source: str) -> Entry | None:
     """An entry, if the photo, by its digest, and all results are as when it was recorded."""
     if source != entry["sha256"]:
         return None
@@ -148,8 +147,8 @@ def verified(out: Path, entry: Entry, source: str) -> Entry | None:
         files = [out / entry["labels"], out / entry["overlay"]]
         if not all(map(_readable, files)):
             return None
-        known = digests(out, files)
-    same = digests(out, [out / name for name in known]) == known
+        known = digest_files(out, files)
+    same = digest_files(out, [out / name for name in known]) == known
     return {**entry, "digests": known} if same else None
 
 
@@ -159,3 +158,12 @@ def _readable(path: Path) -> bool:
     except ImageError:
         return False
     return True
+
+
+def digest_files(out: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Path below ``out`` to the digest of each file that can be read."""
+    found = {}
+    for path in files:
+        with contextlib.suppress(OSError):
+            found[path.relative_to(out).as_posix()] = durable.digest_file(path)
+    return found

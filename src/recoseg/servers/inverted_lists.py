@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def write(index: Any, path: Path) -> str:
         with durable.temporary_beside(path) as (descriptor, temporary):
             faiss.write_index(index, str(temporary))
             os.fsync(descriptor)
-            total = _digest(temporary)
+            total = durable.digest_file(temporary)
             temporary.replace(path)
         durable.sync_folder(path.parent)
     return total
@@ -72,14 +71,9 @@ def read(path: Path, total: str) -> Any:
 
     # faiss believes what it reads, so damage must be told before.
     try:
-        sound = _digest(path) == total
+        sound = durable.digest_file(path) == total
     except OSError as error:
         raise ServerError(f"{path} cannot be read ({error.strerror}); {REMEDY}.") from error
     if not sound:
         raise ServerError(f"{path} is damaged; {REMEDY}.")
     return faiss.read_index(str(path))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -14,6 +14,7 @@ from recoseg._version import VERSION
 from recoseg.errors import InputError, VideoError
 from recoseg.io import durable
 from recoseg.runs import manifest
+from recoseg.runs.record import digest_files
 from recoseg.segmenting.result import Segmentation
 from recoseg.video.frames import Frame
 from recoseg.video.smoothing import Memory
@@ -83,7 +84,7 @@ class ClipRecord:
             "labels": f"labels/{frame.stem}.png",
             "overlay": "",
             "area": {name: round(share, 6) for name, share in result.area.items() if share},
-            "digests": manifest.digests(self.out, [self.out / "labels" / f"{frame.stem}.png"]),
+            "digests": digest_files(self.out, [self.out / "labels" / f"{frame.stem}.png"]),
             "size": [frame.image.shape[1], frame.image.shape[0]],
         }
         names = self.out / "labels" / manifest.NAMES
@@ -102,16 +103,16 @@ class ClipRecord:
         known: dict[str, str] | None = entry.get("digests")
         if known is None:
             return Path(self.out / entry["labels"]).is_file()
-        return manifest.digests(self.out, [self.out / path for path in known]) == known
+        return digest_files(self.out, [self.out / path for path in known]) == known
 
     def has_overlay(self) -> bool:
         """Whether the film is there, as it was written."""
-        found = manifest.digests(self.out, [self.out / OVERLAY])
+        found = digest_files(self.out, [self.out / OVERLAY])
         return bool(found) and self._overlay in (None, found)
 
     def note_overlay(self) -> None:
         """Record that the overlay is written."""
-        self._overlay = manifest.digests(self.out, [self.out / OVERLAY])
+        self._overlay = digest_files(self.out, [self.out / OVERLAY])
 
     def save(self, whole: bool = False) -> None:
         """Write memory and manifest, and with ``whole`` a copy of that."""

@@ -14,9 +14,9 @@ import numpy as np
 
 from recoseg.errors import ImageError, InputError, VideoError
 from recoseg.io import images
+from recoseg.io.durable import digest_file
 from recoseg.io.images import RGB
 from recoseg.runs import inputs
-from recoseg.runs.manifest import file_digest
 
 FOLDER_FPS = Fraction(25)
 # Only containers of pictures: other formats fetch further files, draw text as a film, or find one
@@ -147,7 +147,7 @@ class VideoFile:
     @property
     def digest(self) -> str:
         """SHA-256 of its bytes."""
-        return file_digest(self.path)
+        return digest_file(self.path)
 
     def read(self, start: int, every: int) -> Iterator[Frame]:
         """As ``Frames``; packets that cannot be decoded are skipped."""

@@ -58,7 +58,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--images", type=int, default=74, help="photos of each set")
     parser.add_argument("--k", type=int, default=LITE.k, help="photos retrieved per concept")
-    parser.add_argument("--only", nargs="+", default=list(SAID), help="classes to hide photos of")
+    only = "classes to hide photos of; none: keep the file's rows, measure the archives alone"
+    parser.add_argument("--only", nargs="*", default=list(SAID), help=only)
     parser.add_argument("--sets", nargs="+", default=["msrc", "camvid"])
     parser.add_argument("--seeds", type=int, default=1, help="draws of the larger archive")
     parser.add_argument("--workers", type=int, default=1)
@@ -73,11 +74,16 @@ def main() -> None:
     sets = [known[name](args.data).sample(args.images) for name in args.sets]
     data: dict[str, Any] = {**facts, "archive": len(index), "images": [len(d) for d in sets]}
     data["k"] = args.k
-    data["rarity"] = rarity(index, sets[0], told, args.only, recipe, models, args.workers)
-    save(args.out, data)
-    series = SweepSeries.model_validate(data["rarity"]["reco"])
-    (args.out / "rarity.svg").write_text(standalone(plots.plot_sweep(series)))
-    data["archives"] = archives(index, sets, recipe, models, args.workers, args.seeds)
+    if args.only:
+        data["rarity"] = rarity(index, sets[0], told, args.only, recipe, models, args.workers)
+        save(args.out, data)
+        series = SweepSeries.model_validate(data["rarity"]["reco"])
+        (args.out / "rarity.svg").write_text(standalone(plots.plot_sweep(series)))
+        facts = {}
+    else:
+        data = json.loads((args.out / "rarity.json").read_bytes())
+    rows = archives(index, sets, recipe, models, args.workers, args.seeds)
+    data["archives"] = {**facts, "images": [len(d) for d in sets], "k": args.k, "rows": rows}
     save(args.out, data)
 
 
@@ -157,7 +163,7 @@ def archives(
             for dataset in sets:
                 figures = measure(index, kept, dataset, recipe, models, workers)
                 rows.append({"kind": kind, "photos": size, "seed": seed, **figures})
-                print(rows[-1])
+                print(rows[-1], flush=True)
     return rows
 
 

@@ -345,26 +345,32 @@ def test_a_gpu_that_no_node_has_is_one_sentence(nodes):
         pass
 
 
-def test_blocks_that_take_a_gpu_run_where_one_is_each_with_one_of_its_own(nodes):
+def test_blocks_that_take_a_gpu_run_where_one_is_each_with_one_of_its_own(nodes, marks):
     """Ray counts GPUs as it is told to, so that their scheduling shows without any."""
     before = {node["NodeID"] for node in ray.nodes()}
+    add_node(nodes, 4)  # its processors are no share of a GPU elsewhere
     node = nodes.add_node(num_cpus=2, num_gpus=2, object_store_memory=STORE)
 
-    def work(block: int) -> tuple[str, list[int], str]:
-        time.sleep(0.3)
+    def work(wanted: int) -> tuple[str, list[int], str]:
+        """Wait until so many GPUs have begun, that none can do all the work."""
+        ids = ray.get_gpu_ids()
+        (marks / str(ids)).touch()
+        end = time.monotonic() + 60
+        while len(list(marks.iterdir())) < wanted and time.monotonic() < end:
+            time.sleep(0.05)
         seen = os.environ["CUDA_VISIBLE_DEVICES"]
-        return ray.get_runtime_context().get_node_id(), ray.get_gpu_ids(), seen
+        return ray.get_runtime_context().get_node_id(), ids, seen
 
     try:
         wait_for_gpus(2)
         with RayCluster.connect() as cluster:
             assert (cluster.cpus, cluster.gpus) == (1, 1)
-            found = list(cluster.map(work, range(8)))
+            found = list(cluster.map(work, [2] * 8))
         assert {place for place, _, _ in found} == {node.node_id} - before
         assert all(len(ids) == 1 and seen == str(ids[0]) for _, ids, seen in found)
         assert {ids[0] for _, ids, _ in found} == {0, 1}, "one GPU did nothing"
         with RayCluster.connect(gpus=False) as cluster:
-            found = list(cluster.map(work, range(4)))
+            found = list(cluster.map(work, [1] * 4))
         assert {(tuple(ids), seen) for _, ids, seen in found} == {((), "")}
     finally:
         nodes.remove_node(node)

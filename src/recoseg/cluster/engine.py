@@ -76,7 +76,7 @@ class RayCluster:
             if gpus is False or not number:
                 yield cls(1, 0)
             else:
-                yield cls(max(1, min(MOST_CPUS, int(held.get("CPU", 1)) // number)), 1)
+                yield cls(_processors_of_a_gpu(), 1)
         finally:
             if ours:
                 ray.shutdown()
@@ -141,6 +141,15 @@ def _resources() -> dict[str, float]:
 
     held: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return held
+
+
+def _processors_of_a_gpu() -> int:
+    """How many every node that has GPUs can give each of them; nodes without any do not count."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    shares = [int(has.get("CPU", 1)) // int(has["GPU"]) for has in nodes if has.get("GPU")]
+    return max(1, min(MOST_CPUS, *shares))
 
 
 def _connect(address: str) -> None:

@@ -348,7 +348,7 @@ def test_a_gpu_that_no_node_has_is_one_sentence(nodes):
 def test_blocks_that_take_a_gpu_run_where_one_is_each_with_one_of_its_own(nodes, marks):
     """Ray counts GPUs as it is told to, so that their scheduling shows without any."""
     before = {node["NodeID"] for node in ray.nodes()}
-    add_node(nodes, 4)  # its processors are no share of a GPU elsewhere
+    other = add_node(nodes, 4)  # its processors are no share of a GPU elsewhere
     node = nodes.add_node(num_cpus=2, num_gpus=2, object_store_memory=STORE)
 
     def work(wanted: int) -> tuple[str, list[int], str]:
@@ -373,7 +373,8 @@ def test_blocks_that_take_a_gpu_run_where_one_is_each_with_one_of_its_own(nodes,
             found = list(cluster.map(work, [1] * 4))
         assert {(tuple(ids), seen) for _, ids, seen in found} == {((), "")}
     finally:
-        nodes.remove_node(node)
+        for each in (node, other):
+            nodes.remove_node(each)
         wait_for_gpus(0)
 
 

@@ -149,7 +149,7 @@ def _processors_of_a_gpu() -> int:
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     shares = [int(has.get("CPU", 1)) // int(has["GPU"]) for has in nodes if has.get("GPU")]
-    return max(1, min(MOST_CPUS, *shares))
+    return max(1, min([MOST_CPUS, *shares]))
 
 
 def _connect(address: str) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from recoseg.errors import TrainingError
 from recoseg.learning.augment import IGNORE
@@ -27,7 +27,6 @@ class Trainer:
 
     Attributes:
         network: what is trained.
-        average: the moving average of its weights, None if the plan has none.
         plan: how.
         seed: of dropout.
         team: the processes.
@@ -53,7 +52,10 @@ class Trainer:
                     module.momentum = plan.norm_momentum
         if team.world > 1:
             share_norms(self.network)
-        self.average = copy.deepcopy(self.network).requires_grad_(False) if plan.average else None
+        self._averaging: AveragedModel | None = None
+        if plan.average:
+            self._averaging = AveragedModel(self.network, avg_fn=self._mix, use_buffers=True)
+            self._averaging.requires_grad_(False)
         self.plan, self.seed, self.team = plan, seed, team
         self.iteration = 0
         self.losses: list[float] = []
@@ -67,9 +69,14 @@ class Trainer:
             self._forward = nn.parallel.DistributedDataParallel(self.network)
 
     @property
+    def average(self) -> Network | None:
+        """The moving average of the network's weights and buffers, None if the plan has none."""
+        return None if self._averaging is None else cast(Network, self._averaging.module)
+
+    @property
     def result(self) -> Network:
         """The network to keep: the average if there is one."""
-        return self.average if self.average is not None else self.network
+        return self.network if self.average is None else self.average
 
     def step(self, batch: CropBatch) -> float:
         """One update from this process's share of the batch; the loss over the whole batch.
@@ -141,18 +148,16 @@ class Trainer:
                 "float32, in a new folder."
             )
 
-    @torch.no_grad()
     def _follow(self) -> None:
-        if self.average is None:
-            return
+        if self._averaging is not None:
+            # At nought it would copy, and a continued run begins at nought.
+            self._averaging.n_averaged.fill_(1)
+            self._averaging.update_parameters(self.network)
+
+    def _mix(self, kept: Tensor, new: Tensor, _: Tensor | int) -> Tensor:
         # The average of a short past at first, because the beginning is worth forgetting.
         decay = min(self.plan.average, (1 + self.iteration) / (10 + self.iteration))
-        ours = self.network.state_dict()
-        for name, kept in self.average.state_dict().items():
-            if kept.is_floating_point():
-                kept.lerp_(ours[name], 1 - decay)
-            else:
-                kept.copy_(ours[name])
+        return kept.lerp(new, 1 - decay) if kept.is_floating_point() else new
 
 
 def check_batch(plan: Plan, team: Team) -> None:

@@ -66,7 +66,7 @@ def compare(
         expected = time_calls(
             calls["theirs"], patience, lambda s=scores, i=image: theirs(s, i, crf)
         )
-        refine._cached_spatial.cache_clear()
+        refine._build_spatial.cache_clear()
         for side in ("first", "again"):
             ours = time_calls(
                 calls[side], patience, lambda s=scores, i=image: refine.refine(s, i, crf).numpy()

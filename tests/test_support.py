@@ -66,10 +66,10 @@ def test_a_few_heavy_pixels_do_not_narrow_the_bound():
 def test_only_the_candidates_are_scored_again(monkeypatch):
     features, weights = problem(6, 64, 8, 8, 0, common=1.0)
     counted = []
-    again = support._some
+    again = support._score_some
     monkeypatch.setattr(
         support,
-        "_some",
+        "_score_some",
         lambda p, o, chosen: counted.append(int(chosen.sum())) or again(p, o, chosen),
     )
     support.screen_scores(features, weights, None)

@@ -188,7 +188,7 @@ class Baseline:
             plan = BaselinePlan.from_dict(header["plan"])
             architecture = BaselineArchitecture.from_dict(header["architecture"])
             network = architecture.build()
-            network.load_state_dict(_below("network.", tensors))
+            network.load_state_dict(_select_prefix("network.", tensors))
             parts = tensors["classifier.weight"], tensors.get("classifier.bias")
             classifier = Classifier(*parts, bool(header["directions"]))
             fingerprints, provenance = list(header["fingerprints"]), dict(header["provenance"])
@@ -230,5 +230,5 @@ def _extractor(
         raise BaselineError(f"{path} lacks {error} of its features; {SEAL.remedy}.") from error
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _select_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -45,7 +45,7 @@ class Primaps(Learner):
         losses = []
         steps = -(-self.inputs.count // self.plan.batch)
         for place, photos in enumerate(self.batches(number)):
-            taught = self._taught(photos, number)
+            taught = self._label_by_teacher(photos, number)
             codes = self.codes(self.inputs.view(photos, 1, number))
             logits = Classifier(self.extra["student"]).logits(codes)
             losses.append(self.optimise(focal(pixels(logits), taught.flatten())))
@@ -64,7 +64,7 @@ class Primaps(Learner):
         return "identity"
 
     @torch.no_grad()
-    def _taught(self, photos: list[int], epoch: int) -> Tensor:
+    def _label_by_teacher(self, photos: list[int], epoch: int) -> Tensor:
         """(B, h, w) clusters of whole masks, in the geometry of view 1; -1 outside masks."""
         codes = self.codes(self.inputs.plain(photos))
         teacher = Classifier(self.extra["teacher"], torch.zeros(self.clusters, device=self.device))

@@ -50,14 +50,16 @@ def _reachable(queries: Tensor, index: Index, k: int, excluded: Collection[str])
     depth = k
     while True:
         ranked = index.search(queries, depth, exclude=excluded)
-        found = [_until(hits, k, has) for hits in ranked]
+        found = [_take_fetchable(hits, k, has) for hits in ranked]
         short = any(n < k for _, n in found)
         if not short or depth >= DEEPEST * k or all(len(hits) < depth for hits in ranked):
             return [hits for hits, _ in found]
         depth *= 4
 
 
-def _until(hits: Sequence[Hit], k: int, has: Callable[[str], bool]) -> tuple[list[Hit], int]:
+def _take_fetchable(
+    hits: Sequence[Hit], k: int, has: Callable[[str], bool]
+) -> tuple[list[Hit], int]:
     """The first hits, up to the k-th that can be fetched, and how many of them can be."""
     count = 0
     for place, hit in enumerate(hits, start=1):

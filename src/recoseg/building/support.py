@@ -59,7 +59,7 @@ def screen_scores(features: Tensor, weights: Tensor | None, block: int | None) -
     candidates = rough >= rough.amax(dim=1, keepdim=True) - slack
     if 2 * int(candidates.sum()) > candidates.numel():
         return _all(pixels, own, block, torch.float32).float().reshape(_grid(features))
-    rough[candidates] = _some(pixels, own, candidates)
+    rough[candidates] = _score_some(pixels, own, candidates)
     return rough.float().reshape(_grid(features))
 
 
@@ -85,7 +85,7 @@ def _pixels(
     """Unit pixels (n, p, d), each times its weight, and the weights (n, p)."""
     # Both ends of a pair carry their weight inside the product, so one multiplication serves both
     # directions without a pass over its elements; a pixel's own weight is divided out at the end.
-    pixels = unit(features.to(_wide(dtype)).flatten(2).transpose(1, 2))
+    pixels = unit(features.to(_widen(dtype)).flatten(2).transpose(1, 2))
     if weights is None:
         return pixels, None
     own = weights.to(pixels).flatten(1).clamp_min(_FLOOR)
@@ -108,7 +108,7 @@ def _all(pixels: Tensor, own: Tensor | None, block: int | None, dtype: torch.dty
     return (total if own is None else total / own) / n
 
 
-def _some(pixels: Tensor, own: Tensor | None, chosen: Tensor) -> Tensor:
+def _score_some(pixels: Tensor, own: Tensor | None, chosen: Tensor) -> Tensor:
     """(m,), the scores of the m pixels that the mask (n, p) chooses."""
     n = len(pixels)
     rows = pixels[chosen]
@@ -172,7 +172,7 @@ def _zeros(rows: int, columns: int, like: Tensor) -> Tensor:
     return torch.zeros(rows, columns, dtype=dtype, device=like.device)
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
+def _widen(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 

@@ -75,7 +75,7 @@ def examine() -> list[Check]:
         _disk,
         _extras,
     )
-    return [check for group in groups for check in _guard(group)]
+    return [check for group in groups for check in _report_failure(group)]
 
 
 def healthy(checks: list[Check]) -> bool:
@@ -83,7 +83,7 @@ def healthy(checks: list[Check]) -> bool:
     return all(check.ok for check in checks if check.needed)
 
 
-def _guard(group: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+def _report_failure(group: Callable[[], Iterator[Check]]) -> Iterator[Check]:
     # A doctor that falls ill of the patient's disease is of no use: any failure is a finding.
     try:
         yield from group()

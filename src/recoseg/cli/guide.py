@@ -61,10 +61,10 @@ class Verbs(TyperGroup):
 def format_help(docstring: str) -> str:
     """Each paragraph on one line, to be wrapped where it is shown; examples as they stand."""
     text = _EXAMPLES.sub(r"[bold]\1[/bold]\n\n", inspect.cleandoc(docstring))
-    return "\n\n".join(_reflow(paragraph) for paragraph in text.split("\n\n"))
+    return "\n\n".join(_join_lines(paragraph) for paragraph in text.split("\n\n"))
 
 
-def _reflow(paragraph: str) -> str:
+def _join_lines(paragraph: str) -> str:
     if re.search(r"^ ", paragraph, flags=re.MULTILINE):
         return paragraph
     return paragraph.replace("\n", " ")

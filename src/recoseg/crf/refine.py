@@ -101,11 +101,11 @@ class Field:
 def _spatial(size: tuple[int, int], deviation: float) -> Lattice:
     if size[0] * size[1] > _CACHED_PIXELS:
         return lattice.build(_positions(size, deviation))
-    return _cached_spatial(size, deviation)
+    return _build_spatial(size, deviation)
 
 
 @lru_cache(maxsize=2)
-def _cached_spatial(size: tuple[int, int], deviation: float) -> Lattice:
+def _build_spatial(size: tuple[int, int], deviation: float) -> Lattice:
     return lattice.build(_positions(size, deviation))
 
 

@@ -31,7 +31,7 @@ def generate_colours(count: int) -> NDArray[np.uint8]:
     """
     steps = np.linspace(24, 248, 15).round().astype(np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    light = _oklab(_linear(grid))[:, 0]
+    light = _oklab(_to_linear(grid))[:, 0]
     grid = grid[(light > 0.38) & (light < 0.93)]
     chosen = [np.array(colour, np.uint8) for colour in _FIRST[:count]]
     seen = _simulate(grid)
@@ -67,12 +67,12 @@ def _simulate(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
         [0.280085, 0.672501, 0.047413],
         [-0.011820, 0.042940, 0.968881],
     ]
-    linear = _linear(rgb)
+    linear = _to_linear(rgb)
     eyes = [linear, *(np.clip(linear @ np.array(m).T, 0, 1) for m in (red_blind, green_blind))]
     return np.stack([_oklab(eye) for eye in eyes])
 
 
-def _linear(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _to_linear(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     value = rgb.astype(np.float64) / 255
     linear: NDArray[np.float64] = np.where(
         value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4

@@ -50,8 +50,8 @@ def is_clip_retrieval(folder: Path) -> bool:
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     """Arrays and their metadata, by the numbers in their names."""
-    arrays = _numbered(folder / VECTORS, ".npy")
-    tables = _numbered(folder / METADATA, ".parquet")
+    arrays = _list_numbered(folder / VECTORS, ".npy")
+    tables = _list_numbered(folder / METADATA, ".parquet")
     if not arrays or arrays.keys() != tables.keys():
         odd = sorted({*arrays} ^ {*tables})
         raise ArchiveError(
@@ -63,7 +63,7 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     return [(arrays[number], tables[number]) for number in sorted(arrays)]
 
 
-def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
+def _list_numbered(folder: Path, suffix: str) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for path in sorted(folder.glob(f"*{suffix}")):
         number = _NUMBER.search(path.stem)

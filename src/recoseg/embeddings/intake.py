@@ -78,10 +78,10 @@ class Intake:
             self._writer.commit(gone=stale)
 
     def _take(self, block: Block, where: str) -> None:
-        fresh = [self._first(id) for id in block.ids]
-        rows = _halved(block.vectors)
+        fresh = [self._is_first(id) for id in block.ids]
+        rows = _to_half(block.vectors)
         for id, row in zip(
-            _those(block.ids, fresh), rows[np.array(fresh, dtype=bool)], strict=True
+            _choose(block.ids, fresh), rows[np.array(fresh, dtype=bool)], strict=True
         ):
             if not np.isfinite(row[0]):
                 self._journal.skip(Item(id, UNREAD, 0), f"{id} has no usable vector in {where}")
@@ -102,7 +102,7 @@ class Intake:
             self._journal.vector(digest, row)
         self._journal.image(Item(id, UNREAD, 0), digest)
 
-    def _first(self, id: str) -> bool:
+    def _is_first(self, id: str) -> bool:
         """Whether a row is the first of its photo; counts the others."""
         if not id:
             self.counts["nameless"] += 1
@@ -122,11 +122,11 @@ class Intake:
             yield [id for id, _, _ in page]
 
 
-def _those(ids: Iterable[str], wanted: Iterable[bool]) -> list[str]:
+def _choose(ids: Iterable[str], wanted: Iterable[bool]) -> list[str]:
     return [id for id, good in zip(ids, wanted, strict=True) if good]
 
 
-def _halved(vectors: NDArray[np.floating]) -> NDArray[np.float16]:
+def _to_half(vectors: NDArray[np.floating]) -> NDArray[np.float16]:
     """Unit vectors in half precision; rows that are not finite, or zero, are all NaN."""
     wide = torch.from_numpy(np.array(vectors, dtype=np.float64))
     rows = unit(wide)

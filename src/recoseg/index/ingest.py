@@ -162,7 +162,7 @@ class _Pipeline:
         if done.reason:
             self._skip(done, done.reason)
             return
-        waited = self._waited_for(done.digest)
+        waited = self._find_waiting(done.digest)
         fresh = done.pixels if waited is None and not self.sink.holds(done.digest) else None
         if done.digest not in self.placed and not done.unchanged:
             self.placed.add(done.digest)
@@ -174,7 +174,7 @@ class _Pipeline:
             self.sink.image(done.item, done.digest)
             self.advance(1)
         else:  # encoded within this chunk, and in vain
-            self._skip(done, self._useless(done))
+            self._skip(done, self._describe_useless(done))
         if len(self.waiting) >= batch_size:
             self._begin()
 
@@ -182,9 +182,9 @@ class _Pipeline:
         """Encode what waits and settle everything."""
         self._begin()
         while self.flying:
-            self._settle()
+            self._finish_batch()
 
-    def _waited_for(self, digest: bytes) -> Place | None:
+    def _find_waiting(self, digest: bytes) -> Place | None:
         batches = [self.waiting, *(batch for batch, _ in self.flying)]
         found = (batch[digest] for batch in batches if digest in batch)
         return next((place for place in found if place.pixels is not None), None)
@@ -198,9 +198,9 @@ class _Pipeline:
             self.flying.append((self.waiting, self.pool.submit(encode, self.model, batch)))
         self.waiting = {}
         if len(self.flying) > self.width:
-            self._settle()
+            self._finish_batch()
 
-    def _settle(self) -> None:
+    def _finish_batch(self) -> None:
         batch, future = self.flying[0]
         rows = future.result()
         self.flying.popleft()
@@ -213,11 +213,11 @@ class _Pipeline:
                     self.sink.image(done.item, digest)
                     self.advance(1)
                 else:
-                    self._skip(done, self._useless(done))
+                    self._skip(done, self._describe_useless(done))
 
     def _skip(self, done: Prepared, reason: str) -> None:
         self.sink.skip(done.item, reason)
         self.advance(1)
 
-    def _useless(self, done: Prepared) -> str:
+    def _describe_useless(self, done: Prepared) -> str:
         return f"{done.item.id} has no finite embedding in {self.model.id}"

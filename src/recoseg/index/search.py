@@ -82,7 +82,9 @@ def nearest(
         return [(np.empty(0, dtype=np.int64), np.empty(0)) for _ in queries]
     found = _find_candidates(shards, torch.from_numpy(alive), queries, k, first)
     exact = unit(queries.double()).numpy()
-    return [_best(shards, rows + first, query, k) for rows, query in zip(found, exact, strict=True)]
+    return [
+        _rank_rows(shards, rows + first, query, k) for rows, query in zip(found, exact, strict=True)
+    ]
 
 
 def search(
@@ -206,7 +208,9 @@ def _dot(queries: Tensor, rows: Tensor) -> Tensor:
     return scores
 
 
-def _best(shards: Shards, rows: NDArray[np.int64], query: NDArray[np.float64], k: int) -> Found:
+def _rank_rows(
+    shards: Shards, rows: NDArray[np.int64], query: NDArray[np.float64], k: int
+) -> Found:
     scores = np.empty(len(rows))
     for start in range(0, len(rows), TILE):
         part = shards.gather(rows[start : start + TILE]).astype(np.float64)

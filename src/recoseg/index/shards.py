@@ -92,7 +92,7 @@ class Shards:
         found = np.empty((len(wanted), self.dim), dtype="<f2")
         for shard in np.unique(wanted // self.size).tolist():
             here = np.flatnonzero(wanted // self.size == shard)
-            with self._whole(shard), self.path(shard).open("rb", buffering=0) as stream:
+            with self._explain_damage(shard), self.path(shard).open("rb", buffering=0) as stream:
                 for place in here:
                     stream.seek(int(wanted[place] - shard * self.size) * 2 * self.dim)
                     if stream.readinto(found[place]) != 2 * self.dim:
@@ -136,13 +136,13 @@ class Shards:
             sync_folder(self.folder)
 
     def _map(self, shard: int, start: int, stop: int) -> Rows:
-        with self._whole(shard):
+        with self._explain_damage(shard):
             return np.memmap(
                 self.path(shard), "<f2", "c", start * 2 * self.dim, (stop - start, self.dim)
             )
 
     @contextlib.contextmanager
-    def _whole(self, shard: int) -> Iterator[None]:
+    def _explain_damage(self, shard: int) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError) as error:

@@ -163,7 +163,7 @@ def _update(
         before: dict[str, bytes | None] = {}
         chunks = _find_differing(archive, writer, before)
         tally["unchanged"] = len(archive) - len(before)
-        journal = Journal(shards, writer, _counter(tally, before), lambda _: _add(tally, "skipped"))
+        journal = Journal(shards, writer, _count(tally, before), lambda _: _add(tally, "skipped"))
         with reporting("indexing", len(before), effort.progress) as advance:
             spread.embed(
                 *(folder, manifest, archive, chunks, model, journal, effort.cluster),
@@ -217,7 +217,7 @@ def _find_differing(
     known = Lookup(writer)
     for place, item in enumerate(archive):
         held = known.find(item.id)
-        if held is not None and _same(item, held[1]):
+        if held is not None and _is_same(item, held[1]):
             if held[1].ctime_ns is None:
                 adopted.append((item, held[0]))
             continue
@@ -228,16 +228,14 @@ def _find_differing(
     return list(todo.values())
 
 
-def _same(item: Item, seen: Seen) -> bool:
+def _is_same(item: Item, seen: Seen) -> bool:
     if seen.ctime_ns is None or seen.read_ns is None:  # noted by an older version
         return (item.size, item.mtime_ns) == seen[:2]
     settled = max(item.mtime_ns, item.ctime_ns) < seen.read_ns - COARSE_NS
     return settled and (item.size, item.mtime_ns, item.ctime_ns, item.inode) == seen[:4]
 
 
-def _counter(
-    tally: dict[str, int], before: dict[str, bytes | None]
-) -> Callable[[Item, bytes], None]:
+def _count(tally: dict[str, int], before: dict[str, bytes | None]) -> Callable[[Item, bytes], None]:
     def count(item: Item, digest: bytes) -> None:
         old = before[item.id]
         _add(tally, "added" if old is None else "unchanged" if old == digest else "changed")

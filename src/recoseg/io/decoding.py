@@ -79,7 +79,7 @@ def to_rgb(
     step = max(1, _STRIP // image.width // scale) * scale
     for top in range(0, image.height, step):
         strip = image.crop((0, top, image.width, min(top + step, image.height)))
-        part = _flat(strip) if deep is None else _shallow(strip, deep)
+        part = _flat(strip) if deep is None else _reduce_depth(strip, deep)
         if scale > 1:
             part = part.reduce(scale)
         first = top // scale
@@ -119,7 +119,7 @@ def _range_of(image: Image.Image) -> float:
     return next((r for r in ranges if top <= r), top)
 
 
-def _shallow(strip: Image.Image, full: float) -> Image.Image:
+def _reduce_depth(strip: Image.Image, full: float) -> Image.Image:
     grey = np.clip(_values(strip) / full * 255, 0, 255).round().astype(np.uint8)
     return Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2))
 

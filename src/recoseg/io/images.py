@@ -82,9 +82,9 @@ def read(
         ) from error
     # Pillow's decoders meet hostile bytes with errors of any type; none may end a long run.
     except Exception as error:
-        remedy = "convert it to JPEG" if _foreign(error) else "check the file"
+        remedy = "convert it to JPEG" if _is_foreign(error) else "check the file"
         raise ImageError(
-            f"{label} cannot be read as an image ({_cause(error)}); {remedy} or leave it out."
+            f"{label} cannot be read as an image ({_explain(error)}); {remedy} or leave it out."
         ) from error
 
 
@@ -166,14 +166,14 @@ def _label(source: ImageLike) -> str:
     return kinds.get(type(source), "the image given")
 
 
-def _cause(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     # Pillow's own words name a memory address here, which would differ from run to run.
-    if _foreign(error):
+    if _is_foreign(error):
         return f"it is none of {', '.join(FORMATS)}"
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no details'}"
 
 
-def _foreign(error: Exception) -> bool:
+def _is_foreign(error: Exception) -> bool:
     return isinstance(error, UnidentifiedImageError)
 
 

@@ -36,8 +36,8 @@ class RemoteFolder:
     def __init__(self, url: str) -> None:
         """Open the file system; ArchiveError if that takes a package that is not there."""
         self.url, self.files = url, _file_system(url)
-        self.root = _fixed(url).rstrip("/")
-        self.base = str(self.files._strip_protocol(_fixed(url))).rstrip("/")
+        self.root = _cut_pattern(url).rstrip("/")
+        self.base = str(self.files._strip_protocol(_cut_pattern(url))).rstrip("/")
         self.tagged = False
         self._listed: frozenset[str] | None = None
 
@@ -208,7 +208,7 @@ def _file_system(url: str) -> Any:
     with optional_import("photos behind a URL need fsspec", "remote", ArchiveError):
         import fsspec
     try:
-        return fsspec.core.url_to_fs(_fixed(url))[0]
+        return fsspec.core.url_to_fs(_cut_pattern(url))[0]
     except ImportError as error:
         raise ArchiveError(
             f"{printable(url)} needs a package that is not installed ({error}); for example s3fs "
@@ -220,7 +220,7 @@ def _file_system(url: str) -> Any:
         ) from error
 
 
-def _fixed(url: str) -> str:
+def _cut_pattern(url: str) -> str:
     """The URL up to the first part that is a pattern, or up to the folder of a tar file."""
     scheme, _, path = url.partition("://")
     parts = path.split("/")

@@ -159,11 +159,11 @@ class FolderSource:
         """Walk the tree: real folders first, then linked ones that were not yet seen."""
         items, problems, others = list[Item](), list[Skipped](), list[str]()
 
-        def failed(inside: str, error: OSError) -> None:
+        def note_failure(inside: str, error: OSError) -> None:
             problems.append(Skipped(to_id(inside), f"folder not listed: {cause(error)}"))
 
         for name, entry in walk(
-            self.root, failed, enter=lambda path: not filetypes.is_results_folder(path)
+            self.root, note_failure, enter=lambda path: not filetypes.is_results_folder(path)
         ):
             if (suffix := suffix_of(entry.name)) in SUFFIXES:
                 note_file(f"{self.root}/{name}", name, items, problems)

@@ -121,10 +121,10 @@ class TarSource:
         return None
 
     def _paths(self, problems: list[Skipped]) -> list[str]:
-        def failed(inside: str, error: OSError) -> None:
+        def note_failure(inside: str, error: OSError) -> None:
             problems.append(Skipped(to_id(inside), f"folder not listed: {cause(error)}"))
 
-        return sorted({path for place in self.places for path in _expand(place, failed)})
+        return sorted({path for place in self.places for path in _expand(place, note_failure)})
 
     def _shard(self, name: str) -> _Shard:
         path = f"{self.base}/{name}"
@@ -154,7 +154,7 @@ def read_headers(tar: tarfile.TarFile, shard: str) -> Members:
     problems: dict[str, Skipped] = {}
     try:
         for member in tar:
-            if not _wanted(member.name):
+            if not _is_wanted(member.name):
                 continue
             id = f"{shard}/{to_id(posixpath.normpath(member.name).lstrip('/'))}"
             members.pop(id, None)
@@ -169,7 +169,7 @@ def read_headers(tar: tarfile.TarFile, shard: str) -> Members:
     return Members(members, list(problems.values()))
 
 
-def _wanted(name: str) -> bool:
+def _is_wanted(name: str) -> bool:
     last = name.rsplit("/", 1)[-1]
     return not last.startswith(".") and suffix_of(last) in SUFFIXES
 
@@ -182,12 +182,12 @@ def _base(place: str) -> str:
     return place if Path(place).is_dir() else str(Path(place).parent)
 
 
-def _expand(place: str, failed: Callable[[str, OSError], None]) -> Iterator[str]:
+def _expand(place: str, note_failure: Callable[[str, OSError], None]) -> Iterator[str]:
     if Path(place).is_dir():
-        found: Iterator[str] = (f"{place}/{path}" for path, _ in walk(place, failed))
+        found: Iterator[str] = (f"{place}/{path}" for path, _ in walk(place, note_failure))
     elif Path(place).is_file() or not set(place) & set(WILD):
         yield place
         return
     else:
-        found = match_files(place, failed)
+        found = match_files(place, note_failure)
     yield from (path for path in found if path.endswith(".tar"))

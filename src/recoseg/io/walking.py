@@ -93,13 +93,13 @@ def match_files(pattern: str, failed: Callable[[str, OSError], None]) -> Iterato
 def fits(names: Sequence[str], parts: Sequence[str]) -> bool:
     """Whether the parts of a path fit those of a pattern."""
 
-    def reached(places: set[int]) -> set[int]:
+    def pass_stars(places: set[int]) -> set[int]:
         for place in range(len(parts)):
             if place in places and parts[place] == "**":
                 places.add(place + 1)
         return places
 
-    places = reached({0})
+    places = pass_stars({0})
     for name in names:
         after = set[int]()
         for place in places - {len(parts)}:
@@ -107,7 +107,7 @@ def fits(names: Sequence[str], parts: Sequence[str]) -> bool:
                 after.add(place)
             elif fnmatch.fnmatchcase(name, parts[place]):
                 after.add(place + 1)
-        places = reached(after)
+        places = pass_stars(after)
     return len(parts) in places
 
 

@@ -90,7 +90,7 @@ def adapt(
     """
     rest = (validate, validate_every, select, save_every, progress, table, cluster)
     settings = Settings(_plan(preset), seed, rounds, ignoring, *rest)
-    return _locked(segmenter, _jobs(folder, Path(out), images), Path(out), settings, device)
+    return _adapt_locked(segmenter, _jobs(folder, Path(out), images), Path(out), settings, device)
 
 
 def _plan(preset: str | Plan) -> Plan:
@@ -105,7 +105,7 @@ def _jobs(folder: str | Path, out: Path, count: int | None) -> list[InputImage]:
     return [jobs[number * len(jobs) // count] for number in range(count)]
 
 
-def _locked(
+def _adapt_locked(
     teacher: ImageSegmenter,
     jobs: list[InputImage],
     home: Path,
@@ -168,7 +168,7 @@ class _Round:
         classes = sum(name != UNKNOWN for name in names)
         architecture = architecture_of(asked.plan, encoder, classes)
         network = Network.initialise(architecture, encoder, asked.seed)
-        teaching = self._teach()
+        teaching = self._label()
         self._told = self._provenance(teaching, encoder.origin)
         trainer = Trainer(network, asked.plan, asked.seed, self.team, teaching.shares)
         checkpoint = Checkpoint(self.home / "checkpoint.safetensors", self._identity())
@@ -197,7 +197,7 @@ class _Round:
     def _selection(self) -> str:
         return "best on validation labels" if self.settings.select else "last"
 
-    def _teach(self) -> PseudoLabels:
+    def _label(self) -> PseudoLabels:
         """The leading process labels; the others wait and read."""
         asked, home, geometry = self.settings, self.home / "labels", self.settings.plan.geometry
         teacher = Teacher(self.teacher, self.teacher.names, geometry, asked.table)

@@ -95,7 +95,7 @@ class Plan:
         object.__setattr__(self, "scale", tuple(float(s) for s in self.scale))
         object.__setattr__(self, "jitter", tuple(float(j) for j in self.jitter))
         for field in ("iterations", "batch", "accumulate", "channels"):
-            _whole(field, getattr(self, field))
+            _check_count(field, getattr(self, field))
         if self.crop % 32 or not 32 <= self.crop <= 4096:
             raise TrainingError(f"crop must be a multiple of 32 up to 4096, not {self.crop!r}.")
         if len(self.scale) != 2 or not 0.05 <= self.scale[0] <= self.scale[1] <= 20:
@@ -178,7 +178,7 @@ def preset(name: str) -> Plan:
     return PRESETS[name]
 
 
-def _whole(name: str, value: int) -> None:
+def _check_count(name: str, value: int) -> None:
     if not 1 <= value <= 10**8:
         raise TrainingError(f"{name} must be a whole number from 1, not {value!r}.")
 

@@ -67,7 +67,7 @@ def train(trainer: Trainer, sampler: Sampler, checkpoint: Checkpoint, watch: Tra
         reporting(lambda: f"training, {state}", end - start, shown) as advance,
     ):
         saved = time.monotonic()
-        for batch in _until(stopped, batches, team):
+        for batch in _stop_together(stopped, batches, team):
             loss = trainer.step(batch)
             _score(trainer, checkpoint, watch)
             rate = trainer.optimiser.param_groups[0]["lr"]
@@ -82,7 +82,7 @@ def train(trainer: Trainer, sampler: Sampler, checkpoint: Checkpoint, watch: Tra
         raise KeyboardInterrupt
 
 
-def _until(
+def _stop_together(
     stopped: Callable[[], bool], batches: Iterator[CropBatch], team: Team
 ) -> Iterator[CropBatch]:
     """The batches, until one process was told to stop; all stop at the same one."""

@@ -49,7 +49,7 @@ class OpenClip:
         self._dense = mapped[0] if mapped else None
         self.stride = mapped[1] if mapped else 0
         if mapped is None and "dense" in id.options:
-            raise UnknownModel(_no_dense(self.id))
+            raise UnknownModel(_describe_no_dense(self.id))
         facts = json.dumps(loaded.facts, sort_keys=True, default=str)
         # What is as it always was is not named, so that earlier fingerprints stay.
         chosen = [value for value in (cells, decode) if value not in (CELLS[0], DECODE[0])]
@@ -94,7 +94,7 @@ class OpenClip:
             UnknownModel: no dense map is defined for this architecture.
         """
         if self._dense is None:
-            raise UnknownModel(_no_dense(self.id))
+            raise UnknownModel(_describe_no_dense(self.id))
         return self._dense(self._normalise(images, self.device))
 
 
@@ -102,7 +102,7 @@ def _options(id: ModelId) -> tuple[str, str, str]:
     return id.option("dense", KINDS), id.option("cells", CELLS), id.option("decode", DECODE)
 
 
-def _no_dense(id: str) -> str:
+def _describe_no_dense(id: str) -> str:
     return (
         f"{id} embeds images and texts, but no such dense map is defined for its image tower; name "
         "one of OpenAI's or LAION's ResNets (without options) or plain ViTs for the dense role."

@@ -44,16 +44,16 @@ def advise(quality: Quality, files: Files) -> list[Advice]:
     """Findings and remedies of a concept, the gravest first."""
     found = []
     if quality.retrieval is not None and quality.retrieval.rare:
-        found.append(_rare(quality, quality.retrieval.standout, files))
+        found.append(_advise_rare(quality, quality.retrieval.standout, files))
     found += [_confusable(quality, other, files) for other in quality.confusable]
     if quality.discordant:
-        found.append(_discordant(quality, files))
+        found.append(_advise_discordant(quality, files))
     elif quality.odd:
-        found.append(_odd(quality, files))
+        found.append(_advise_odd(quality, files))
     return found
 
 
-def _rare(quality: Quality, standout: float, files: Files) -> Advice:
+def _advise_rare(quality: Quality, standout: float, files: Files) -> Advice:
     return Advice(
         "too rare",
         f"The best photos for it hardly stand out from the archive ({standout:.2f}, where about 1 "
@@ -83,7 +83,7 @@ def _confusable(quality: Quality, other: Neighbour, files: Files) -> Advice:
     )
 
 
-def _discordant(quality: Quality, files: Files) -> Advice:
+def _advise_discordant(quality: Quality, files: Files) -> Advice:
     return Advice(
         "seeds disagree",
         "Its seeds agree less than half as much as is usual in this bank "
@@ -93,7 +93,7 @@ def _discordant(quality: Quality, files: Files) -> Advice:
     )
 
 
-def _odd(quality: Quality, files: Files) -> Advice:
+def _advise_odd(quality: Quality, files: Files) -> Advice:
     count = len(quality.odd)
     photos, have = ("photo", "has") if count == 1 else ("photos", "have")
     return Advice(

@@ -76,7 +76,7 @@ def render_benchmark_page(report: ReportFile, folder: Path) -> str:
         "sweeps": [(s, pages.mark_trusted(plots.plot_sweep(s))) for s in report.sweeps if s.points],
         "purity_plot": pages.mark_trusted(_purity(report.purity)),
         "printed_grid": sorted({p.protocol for row in report.grid for p in row.published}),
-        "cases": _cases(report.gallery, folder),
+        "cases": _group_by_case(report.gallery, folder),
         "legend": _legend(report) if report.gallery else [],
         "recipes": [system for system in report.systems if system.recipe],
     }
@@ -184,7 +184,9 @@ def _confusions(report: ReportFile) -> list[Confusion]:
     ]
 
 
-def _cases(gallery: Sequence[GalleryImage], folder: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+def _group_by_case(
+    gallery: Sequence[GalleryImage], folder: Path
+) -> list[tuple[str, list[dict[str, Any]]]]:
     kinds = list(dict.fromkeys(e.case for e in gallery))
     order = [*(kind for kind in CASES if kind in kinds), *(k for k in kinds if k not in CASES)]
     return [

@@ -127,7 +127,7 @@ class _Look:
     def _folder(self, folder: Path) -> Iterable[tuple[str, Photo]]:
         walked = walk(
             str(folder),
-            self._unsearched,
+            self._note_unsearched,
             hidden=True,
             enter=lambda path: not filetypes.is_results_folder(path),
         )
@@ -140,7 +140,7 @@ class _Look:
     def _pattern(self, given: Path) -> Iterable[tuple[str, Photo]]:
         fixed = next(part for part in given.parents if not glob.has_magic(str(part)))
         below = len(fixed.absolute().parts)
-        found = match_files(str(given.absolute()), self._unsearched)
+        found = match_files(str(given.absolute()), self._note_unsearched)
         files = _plain(sorted(fixed.joinpath(*Path(path).parts[below:]) for path in found))
         return self._images(given, fixed, files)
 
@@ -157,7 +157,7 @@ class _Look:
         self.others.update(passed)
         return [(path.relative_to(root).as_posix(), path) for path in images]
 
-    def _unsearched(self, inside: str, error: OSError) -> None:
+    def _note_unsearched(self, inside: str, error: OSError) -> None:
         place = printable(inside)[-200:]
         self.notes.append(f"this folder was not searched: {place} ({error.strerror})")
 

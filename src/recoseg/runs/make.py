@@ -94,7 +94,7 @@ class MakeResults:
 
     def stream(self, jobs: Sequence[Job]) -> Iterator[Made]:
         """What becomes of each job, in order; some photos are fetched ahead."""
-        with contextlib.closing(self._fetched(jobs)) as photos:
+        with contextlib.closing(self._fetch_all(jobs)) as photos:
             for (job, entry), photo in zip(jobs, photos, strict=True):
                 yield photo if isinstance(photo, Made) else self.make(job, entry, photo)
 
@@ -102,15 +102,15 @@ class MakeResults:
         """One image's results."""
         kept = None if entry is None else verify_entry(self.out, entry, _digest(photo))
         if kept is not None:
-            return Made(_tagged(kept, job.source), kept=True)
+            return Made(_add_tag(kept, job.source), kept=True)
         try:
-            digest, result = self._segmented(photo, str(job.source))
+            digest, result = self._segment_photo(photo, str(job.source))
         except (ImageError, OSError) as error:
             missing = isinstance(photo, Path) and not photo.exists()
             return Made(None, reason=str(error), missing=missing)
-        return Made(_tagged(self._saved(job, digest, result), job.source))
+        return Made(_add_tag(self._save(job, digest, result), job.source))
 
-    def _fetched(self, jobs: Sequence[Job]) -> Generator[Fetched, None, None]:
+    def _fetch_all(self, jobs: Sequence[Job]) -> Generator[Fetched, None, None]:
         """What there is of each photo, in order."""
         if all(isinstance(job.source, Path) for job, _ in jobs):
             yield from map(self._fetch, jobs)
@@ -137,12 +137,12 @@ class MakeResults:
         except ArchiveError as error:
             return Made(None, reason=str(error), missing=True)
 
-    def _segmented(self, photo: Path | bytes, name: str) -> tuple[str, Result]:
+    def _segment_photo(self, photo: Path | bytes, name: str) -> tuple[str, Result]:
         if isinstance(photo, Path):
             return _of_one_state(photo, self.segment)
         return _digest(photo), self.segment(images.read(photo, name=name))
 
-    def _saved(self, job: InputImage, digest: str, result: Result) -> Entry:
+    def _save(self, job: InputImage, digest: str, result: Result) -> Entry:
         labels = self.out / "labels" / f"{job.stem}.png"
         overlay = self.out / "overlays" / f"{job.stem}.jpg"
         for path in (labels, overlay):
@@ -150,7 +150,7 @@ class MakeResults:
         result.save(labels)
         save_image(overlay, result.overlay(), quality=90)
         more = result.beside(labels) if isinstance(result, ManyFiled) else ()
-        return make_entry(self.out, digest, (labels, overlay, *more), _sorted(result.area))
+        return make_entry(self.out, digest, (labels, overlay, *more), _sort_by_area(result.area))
 
     def _check_place(self) -> None:
         if not (self.out / MANIFEST).exists():
@@ -194,7 +194,7 @@ def _is_seen(photo: Photo) -> bool:
     return False
 
 
-def _tagged(entry: Entry, photo: Photo) -> Entry:
+def _add_tag(entry: Entry, photo: Photo) -> Entry:
     tag = None if isinstance(photo, Path) else photo.tag
     return entry if tag is None else {**entry, "tag": tag}
 
@@ -218,5 +218,5 @@ def _of_one_state(path: Path, segment: Segment) -> tuple[str, Result]:
     raise ImageError(f"{path} changes while it is read; wait until it is written.")
 
 
-def _sorted(area: Mapping[str, float]) -> dict[str, float]:
+def _sort_by_area(area: Mapping[str, float]) -> dict[str, float]:
     return {name: round(float(area[name]), 6) for name in sorted(area, key=lambda n: -area[n])}

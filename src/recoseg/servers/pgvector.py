@@ -52,7 +52,7 @@ class PgVector:
             weakref.finalize(self, self._connection.close)
             info = self._connection.info
             self.where = f"database {info.dbname!r} on {info.host or 'this machine'}"
-        with self._asking():
+        with self._explain():
             # Two that make it at once would both fail without the lock.
             with self._connection.transaction():
                 self._ask("SELECT pg_advisory_xact_lock(%s)", _LOCK)
@@ -65,7 +65,7 @@ class PgVector:
         from pgvector import HalfVector
 
         ids, scores = list[list[str]](), list[list[float]]()
-        with self._asking(), self._connection.transaction():
+        with self._explain(), self._connection.transaction():
             low, high = EF_SEARCH
             self._set("hnsw.ef_search", min(high, max(low, 4 * k)))
             # Where more are wanted than that, the graph is walked on.
@@ -85,7 +85,7 @@ class PgVector:
     def state(self) -> State | None:
         """What the database holds under the name."""
         query = "SELECT dim, fingerprint, digest, seal FROM recoseg_indexes WHERE name = %s"
-        with self._asking():
+        with self._explain():
             found = self._ask(query, self.name)
         return State(*found[0]) if found else None
 
@@ -96,7 +96,7 @@ class PgVector:
             "INSERT INTO recoseg_indexes(name, dim, fingerprint) VALUES (%s, %s, %s) "
             "ON CONFLICT (name) DO UPDATE SET digest = NULL"
         )
-        with self._asking():
+        with self._explain():
             ((free,),) = self._ask(
                 "SELECT pg_try_advisory_lock(%s, hashtext(%s))", _LOCK, self.name
             )
@@ -113,7 +113,7 @@ class PgVector:
             yield
         finally:
             # The server drops it with the connection in any case.
-            with contextlib.suppress(ServerError), self._asking():
+            with contextlib.suppress(ServerError), self._explain():
                 self._ask("SELECT pg_advisory_unlock(%s, hashtext(%s))", _LOCK, self.name)
 
     def list_images(self) -> Iterator[tuple[str, bytes]]:
@@ -121,7 +121,7 @@ class PgVector:
         after = ""
         query = "SELECT id, hash FROM {} WHERE id > %s ORDER BY id LIMIT %s"
         while True:
-            with self._asking():
+            with self._explain():
                 table = _with(query, self._table())
                 found = self._connection.execute(table, (after, PAGE)).fetchall()
             if not found:
@@ -134,7 +134,7 @@ class PgVector:
         from pgvector import HalfVector
 
         rows = zip(ids, hashes, vectors.astype(np.float16), strict=True)
-        with self._asking(), self._connection.transaction():
+        with self._explain(), self._connection.transaction():
             table = self._table()
             self._connection.execute(
                 _with("CREATE TEMP TABLE fresh(LIKE {}) ON COMMIT DROP", table)
@@ -151,14 +151,14 @@ class PgVector:
 
     def drop(self, ids: Sequence[str]) -> None:
         """Delete rows."""
-        with self._asking():
+        with self._explain():
             query = _with("DELETE FROM {} WHERE id = ANY(%s)", self._table())
             self._connection.execute(query, (list(ids),))
 
     def finish(self, digest: str, seal: bytes) -> None:
         """Build the graph if there is none yet; PostgreSQL keeps it up to date from then on."""
         query = "UPDATE recoseg_indexes SET digest = %s, seal = %s WHERE name = %s"
-        with self._asking():
+        with self._explain():
             held = self.state()
             table = self._table()
             if held is not None and held.dim <= INDEXED_DIM:
@@ -173,7 +173,7 @@ class PgVector:
         """Drop the table and the name, at once or not at all."""
         if self.state() is None:
             return
-        with self._asking(), self._connection.transaction():
+        with self._explain(), self._connection.transaction():
             self._connection.execute(_with("DROP TABLE IF EXISTS {}", self._table()))
             self._ask("DELETE FROM recoseg_indexes WHERE name = %s", self.name)
 
@@ -196,7 +196,7 @@ class PgVector:
         cursor = self._connection.execute(query.encode(), values or None)
         return cursor.fetchall() if cursor.description else []
 
-    def _asking(self) -> contextlib.AbstractContextManager[None]:
+    def _explain(self) -> contextlib.AbstractContextManager[None]:
         return _explain_errors(self.where)
 
 

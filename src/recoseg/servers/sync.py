@@ -56,9 +56,9 @@ def sync(
             for done in run.steps():
                 advance(done)
         except ArchiveError as error:
-            raise _moved_on(index) from error
+            raise _refuse_changed(index) from error
         if pages.state(index) != before:
-            raise _moved_on(index)
+            raise _refuse_changed(index)
         server.finish(digest, before)
     return Changes(**run.tally)
 
@@ -128,7 +128,7 @@ def _sample(index: Index, count: int) -> Vectors:
     return np.concatenate(found)
 
 
-def _moved_on(index: Index) -> ServerError:
+def _refuse_changed(index: Index) -> ServerError:
     return ServerError(
         f"{index.path} was changed while its server was brought up to date; run the same again: "
         "what was sent is kept."

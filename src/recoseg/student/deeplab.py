@@ -83,7 +83,7 @@ class Network(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        whole = _whole(architecture)
+        whole = _build_whole(architecture)
         self.encoder: nn.Module = whole.encoder
         self.decoder: nn.Module = whole.decoder
         self.head: nn.Module = whole.segmentation_head[0]
@@ -164,7 +164,7 @@ def fit_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def _whole(architecture: Architecture) -> Any:
+def _build_whole(architecture: Architecture) -> Any:
     try:
         import segmentation_models_pytorch as smp
     except ImportError as error:
@@ -205,10 +205,10 @@ def _pad_statically(encoder: nn.Module) -> None:
     for module in list(encoder.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, Conv2dSame):
-                setattr(module, name, _even(child))
+                setattr(module, name, _make_even(child))
 
 
-def _even(conv: Any) -> _EvenConv:
+def _make_even(conv: Any) -> _EvenConv:
     even = _EvenConv(
         conv.in_channels,
         conv.out_channels,

@@ -36,9 +36,9 @@ class ClipRecord:
         self._tables: dict[str, str] = {}
         self._overlay: dict[str, str] | None = {}
         if (out / manifest.MANIFEST).exists():
-            self._go_on()
+            self._resume()
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         held, _ = manifest.recover(self.out)
         if held.get("settings") != self.settings or held.get("recoseg") != VERSION:
             raise InputError(

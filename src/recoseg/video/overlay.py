@@ -45,10 +45,10 @@ def write_video(path: Path, pictures: Iterable[tuple[RGB, Fraction]], fps: Fract
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
                 # Times that differ by less than a tick still need one each.
                 last = frame.pts = max(last + 1, round(time / stream.codec_context.time_base))
-                _mux(container, stream, frame, fps)
+                _write_frame(container, stream, frame, fps)
                 count += 1
             if stream is not None:
-                _mux(container, stream, None, fps)
+                _write_frame(container, stream, None, fps)
         if count:
             _put(partial, path)
     except av.FFmpegError as error:
@@ -68,7 +68,7 @@ def encoder() -> str:
     return "libx264" if "libx264" in av.codecs_available else "mpeg4"
 
 
-def _mux(container: Any, stream: Any, frame: Any, fps: Fraction) -> None:
+def _write_frame(container: Any, stream: Any, frame: Any, fps: Fraction) -> None:
     for packet in stream.encode(frame):
         # Of the last frame only: the others end where the next one begins.
         packet.duration = round(1 / fps / packet.time_base)

@@ -38,7 +38,7 @@ def indexes(service: Serving) -> list[dict[str, Any]]:
     """All indexes that can be read, those given at the start first."""
     rows = []
     for id in service.catalogue.ids():
-        busy = _at_work(service, id) is not None
+        busy = _find_job(service, id) is not None
         # One that was damaged or taken away must not hide the others.
         with contextlib.suppress(IndexDamaged, IndexMismatch):
             rows.append(service.catalogue.describe(id, busy))
@@ -53,7 +53,7 @@ def index(order: schemas.IndexOrder, service: Serving) -> dict[str, Any]:
     service.worker.check_room()
     name = order.name.strip() or folder.name
     id = service.catalogue.prepare(IndexInfo(name, order.root, order.path, str(folder)))
-    running = _at_work(service, id)
+    running = _find_job(service, id)
     if running is None:
         work = Job(
             "index",
@@ -99,6 +99,6 @@ def thumb(id: str, photo: str, service: Serving, size: Size = 256) -> Response:
         raise Missing("there is no such photo in this index.") from error
 
 
-def _at_work(service: Service, id: str) -> Job | None:
+def _find_job(service: Service, id: str) -> Job | None:
     jobs = service.worker.jobs()
     return next((j for j in jobs if j.kind == "index" and j.index == id and not j.over), None)

@@ -53,7 +53,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        async def sealed(message: Message) -> None:
+        async def send_sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -63,9 +63,9 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            await refusal(scope, receive, _linger(receive, sealed))
+            await refusal(scope, receive, _keep_open(receive, send_sealed))
         else:
-            await self.app(scope, self._count_body(receive), sealed)
+            await self.app(scope, self._count_body(receive), send_sealed)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -76,7 +76,7 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._limit:
             return self._too_large()
-        return self._stranger(scope, headers) or self._crowd(scope)
+        return self._refuse_stranger(scope, headers) or self._crowd(scope)
 
     def _crowd(self, scope: Scope) -> Response | None:
         if scope["method"] == "POST" and scope["path"] in UPLOADS:
@@ -86,16 +86,18 @@ class Guard:
                 return refuse(str(busy), busy.status, {"Retry-After": str(busy.wait)})
         return None
 
-    def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
+    def _refuse_stranger(self, scope: Scope, headers: Headers) -> Response | None:
         if self.settings.token is None:
             return None
         query = parse_qs(scope["query_string"].decode("latin-1"))
-        if scope["path"] == "/" and self._knows(query.get("token", [""])[0]):
+        if scope["path"] == "/" and self._is_token(query.get("token", [""])[0]):
             welcome = RedirectResponse("/", 303)
             welcome.set_cookie(COOKIE, self.settings.token, httponly=True, samesite="strict")
             return welcome
         kind, _, bearer = headers.get("authorization", "").partition(" ")
-        if self._knows(_cookie(headers)) or (kind.lower() == "bearer" and self._knows(bearer)):
+        if self._is_token(_cookie(headers)) or (
+            kind.lower() == "bearer" and self._is_token(bearer)
+        ):
             return None
         return refuse(
             "this server needs its secret; open /?token=SECRET, or send the header "
@@ -104,7 +106,7 @@ class Guard:
             {"WWW-Authenticate": "Bearer"},
         )
 
-    def _knows(self, secret: str) -> bool:
+    def _is_token(self, secret: str) -> bool:
         expected = (self.settings.token or "").encode()
         return hmac.compare_digest(secret.strip().encode("utf-8", "replace"), expected)
 
@@ -119,7 +121,7 @@ class Guard:
         """``receive``, but a body that was declared smaller than it is ends at the limit."""
         seen = 0
 
-        async def counted() -> Message:
+        async def receive_counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
@@ -127,16 +129,16 @@ class Guard:
                 raise HTTPException(413, too_large(self.settings.max_bytes))
             return message
 
-        return counted
+        return receive_counted
 
 
-def _linger(receive: Receive, send: Send) -> Send:
+def _keep_open(receive: Receive, send: Send) -> Send:
     """``send``, but the connection stays open until the body that was refused has gone by.
 
     A client that is still sending when it is closed would lose the answer.
     """
 
-    async def linger(message: Message) -> None:
+    async def send_and_wait(message: Message) -> None:
         if message["type"] != "http.response.body" or message.get("more_body"):
             await send(message)
             return
@@ -148,7 +150,7 @@ def _linger(receive: Receive, send: Send) -> Send:
                     gone = await receive()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    return linger
+    return send_and_wait
 
 
 def too_large(most: int) -> str:

@@ -68,14 +68,14 @@ class CountingMiddleware:
             return
         status, start = 500, time.perf_counter()
 
-        async def noted(message: Message) -> None:
+        async def send_noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, send_noted)
         finally:
             method, route = _name_request(scope)
             self.metrics.requests.labels(method, route, status).inc()

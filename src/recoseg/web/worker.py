@@ -88,7 +88,7 @@ class Worker:
             Busy: as many as may wait do, or the server is ending.
         """
         with self._changed:
-            self._admit()
+            self._check_room()
             self._jobs[job.id] = job
             self._waiting.append(job)
             self._forget(len(self._jobs) - KEPT)
@@ -101,7 +101,7 @@ class Worker:
     def check_room(self) -> None:
         """Busy if a job could not be submitted now."""
         with self._changed:
-            self._admit()
+            self._check_room()
 
     def find(self, id: str) -> Job:
         """The job of an id; Missing if there is none, or it was long ago."""
@@ -127,7 +127,7 @@ class Worker:
             job.unwanted = True
             if job in self._waiting:
                 self._waiting.remove(job)
-                self._settle(job, "cancelled")
+                self._finish(job, "cancelled")
         return job
 
     def close(self) -> None:
@@ -137,12 +137,12 @@ class Worker:
             for job in [*self._waiting, *self._running]:
                 job.unwanted = True
             while self._waiting:
-                self._settle(self._waiting.popleft(), "cancelled")
+                self._finish(self._waiting.popleft(), "cancelled")
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
 
-    def _admit(self) -> None:
+    def _check_room(self) -> None:
         if self._closing:
             raise Busy("the server is ending; start it again, then repeat this.", 10)
         if len(self._waiting) >= self.bound:
@@ -195,17 +195,17 @@ class Worker:
     def _end(self, job: Job, state: State) -> None:
         with self._changed:
             self._running.remove(job)
-            self._settle(job, state)
+            self._finish(job, state)
 
-    def _settle(self, job: Job, state: State) -> None:
+    def _finish(self, job: Job, state: State) -> None:
         if state != "done":
             job.result = None
         job.state = state
-        job.work = _over  # lets go of the upload that it holds
+        job.work = _refuse_over  # lets go of the upload that it holds
         with contextlib.suppress(Exception):
             job.finished.set_result(job)
 
 
-def _over(step: OnStep) -> dict[str, Any]:
+def _refuse_over(step: OnStep) -> dict[str, Any]:
     """In the place of work that is over."""
     return {}

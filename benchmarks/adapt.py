@@ -139,7 +139,7 @@ class Exported:
     def __call__(self, image: NDArray[np.uint8]) -> Segmentation:
         """Labels of one image; there are no maps."""
         labels, confidence = self._session.run(None, {"image": image})
-        return Segmentation(labels, self.names, confidence, image, torch.zeros(0))
+        return Segmentation(labels, self.names, confidence, image, torch.zeros(0, *labels.shape))
 
 
 def onnx(student: Student, home: Path, val: Dataset, work: Path) -> dict[str, Any]:

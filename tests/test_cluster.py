@@ -313,6 +313,26 @@ def test_results_come_in_order_and_blocks_are_taken_as_they_are_needed(cluster):
     assert [int(each) for each in found] == [n * n for n in range(3, 500)]
 
 
+def test_blocks_under_way_are_worked_on_when_the_caller_stops_early(cluster, marks):
+    """Cancelled tasks whose results arrive meanwhile let Ray abort the whole process."""
+
+    def work(number: int) -> int:
+        (marks / f"begun {number}").touch()
+        time.sleep(0.2)
+        (marks / f"done {number}").touch()
+        return number
+
+    found = cluster.map(work, range(100))
+    assert next(found) == 0
+    found.close()
+    assert list(cluster.map(abs, [-1, -2])) == [1, 2]
+    end = time.monotonic() + 60
+    while len(list(marks.glob("begun *"))) != len(list(marks.glob("done *"))):
+        assert time.monotonic() < end, "a block was broken off"
+        time.sleep(0.05)
+    assert 1 < len(list(marks.iterdir())) / 2 < 100
+
+
 def test_an_error_of_a_block_is_the_callers(cluster):
     def fail(block):
         raise InputError(f"block {block} is odd.")

@@ -84,6 +84,9 @@ class RayCluster:
     def map(self, function: Callable[[S], T], blocks: Iterable[S]) -> Iterator[T]:
         """The results of a function of each block, in the order of the blocks.
 
+        Blocks under way when the caller stops early are worked on to their end, or to that of the
+        connection. To cancel them may end this process: Ray aborts if a result arrives meanwhile.
+
         Args:
             function: sent once to each worker process; a call must do the same when repeated.
             blocks: taken only as fast as they are worked on.
@@ -99,24 +102,20 @@ class RayCluster:
         flying: dict[Any, int] = {}
         done: dict[int, T] = {}
         wanted, more = 0, True
-        try:
-            while True:
-                places = self._count_places()
-                while more and len(flying) < AHEAD * places and len(done) < AHEAD_DONE * places:
-                    number, block = next(source, (-1, None))
-                    more = number >= 0
-                    if more:
-                        flying[task.remote([shipped], block)] = number
-                while wanted in done:
-                    yield done.pop(wanted)
-                    wanted += 1
-                if not flying and not more:
-                    return
-                for ready in ray.wait(list(flying), num_returns=1, timeout=LOOK_EVERY)[0]:
-                    done[flying.pop(ready)] = _result(ready)
-        finally:
-            for left in flying:
-                ray.cancel(left)
+        while True:
+            places = self._count_places()
+            while more and len(flying) < AHEAD * places and len(done) < AHEAD_DONE * places:
+                number, block = next(source, (-1, None))
+                more = number >= 0
+                if more:
+                    flying[task.remote([shipped], block)] = number
+            while wanted in done:
+                yield done.pop(wanted)
+                wanted += 1
+            if not flying and not more:
+                return
+            for ready in ray.wait(list(flying), num_returns=1, timeout=LOOK_EVERY)[0]:
+                done[flying.pop(ready)] = _result(ready)
 
     def _task(self) -> Any:
         import ray

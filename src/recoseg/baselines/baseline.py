@@ -24,6 +24,7 @@ from recoseg.evaluation.systems import Match
 from recoseg.io import images
 from recoseg.io.images import RGB, ImageLike
 from recoseg.io.sealed import Seal
+from recoseg.learning.checkpoint import select_prefix
 from recoseg.models import registry
 from recoseg.recipe import CRF
 from recoseg.segmenting.decision import pick_winners, working_size
@@ -188,7 +189,7 @@ class Baseline:
             plan = BaselinePlan.from_dict(header["plan"])
             architecture = BaselineArchitecture.from_dict(header["architecture"])
             network = architecture.build()
-            network.load_state_dict(_select_prefix("network.", tensors))
+            network.load_state_dict(select_prefix("network.", tensors))
             parts = tensors["classifier.weight"], tensors.get("classifier.bias")
             classifier = Classifier(*parts, bool(header["directions"]))
             fingerprints, provenance = list(header["fingerprints"]), dict(header["provenance"])
@@ -228,7 +229,3 @@ def _extractor(
         return Extractor.of(encoders, tensors)
     except KeyError as error:
         raise BaselineError(f"{path} lacks {error} of its features; {SEAL.remedy}.") from error
-
-
-def _select_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -201,11 +201,11 @@ class Worker:
         if state != "done":
             job.result = None
         job.state = state
-        job.work = _refuse_over  # lets go of the upload that it holds
+        job.work = _do_nothing  # lets go of the upload that it holds
         with contextlib.suppress(Exception):
             job.finished.set_result(job)
 
 
-def _refuse_over(step: OnStep) -> dict[str, Any]:
+def _do_nothing(step: OnStep) -> dict[str, Any]:
     """In the place of work that is over."""
     return {}

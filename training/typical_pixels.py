@@ -1,8 +1,8 @@
 """One pixel of each of 768 photos: ``python -m training.typical_pixels DATA OUT``.
 
 DATA holds the folders named in ``photos.FOLDERS``; the photos are spread evenly over their sorted
-files, and a pixel is a cell of ``lite``'s map at short side 320, each photo's another; that of
-``lite:16`` is one of the four cells of its finer map at the same place. OUT holds both, raw, fp16.
+files, and a pixel is a cell of ``lite``'s dense map at short side 320, each photo's another; that
+of ``lite:16`` is one of the four cells of its finer map at the same place. OUT holds both, fp16.
 """
 
 from __future__ import annotations
@@ -18,16 +18,7 @@ from torch import Tensor
 from recoseg.io import images
 from recoseg.io.squares import cut_square
 from recoseg.models.base import batch
-from recoseg.models.lite import (
-    INPUT_SIZE,
-    STAGES,
-    Lite,
-    LiteStage,
-    load_trunk,
-    run_trunk,
-    split_trunk,
-)
-from recoseg.models.packaged import IMAGE_WEIGHTS
+from recoseg.models.lite import INPUT_SIZE, Lite, LiteStage
 from training.photos import FOLDERS
 
 COUNT = 768
@@ -52,13 +43,12 @@ def main() -> None:
 
 @torch.inference_mode()
 def pixels(files: list[Path]) -> tuple[Tensor, Tensor]:
-    """Raw features (m, 1280) and (m, 120) of one place in each photo."""
-    early, late = split_trunk(load_trunk(IMAGE_WEIGHTS.find()), STAGES)
+    """Unit vectors (m, 1280) and raw features (m, 120) of one place in each photo."""
+    model = Lite.load()
     deep, fine = [], []
     for number, file in enumerate(files):
         square = cut_square(images.read(file), INPUT_SIZE)
-        inner = run_trunk(early, batch([square]), torch.device("cpu"))
-        last = late(inner)
+        last, inner = model.dense_and_stage(batch([square]))
         row, column, below, beside = place(number, last.shape[-1])
         deep.append(last[0, :, row, column])
         fine.append(inner[0, :, 2 * row + below, 2 * column + beside])

@@ -206,7 +206,7 @@ LITE = Recipe(
     k=30,
     archive_size=320,
     scales=(1.0, 3.0),
-    visual_gain=1.5,
+    visual_gain=1.0,
     centre=True,
     smooth=12.0,
     crf=CRF(temperature=0.05),

